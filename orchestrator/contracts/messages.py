@@ -7,8 +7,8 @@ older attempt drops it. Commands go to a worker, reports come back, both in batc
 
 from dataclasses import dataclass
 
-from orchestrator.contracts.ids import TrialId
-from orchestrator.contracts.records import CurvePoint, Outcome, Trial
+from orchestrator.contracts.ids import TaskId, TrialId
+from orchestrator.contracts.records import CurvePoint, Outcome, TaskRecord, TrainingSettings, Trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,18 @@ class Release:
     attempt: int
 
 
-Command = Assign | Extend | Stop | Acknowledge | Release
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribeTask:
+    """Measure a task's meta-features with the base model, when the trials queued before are done."""
+
+    task_id: TaskId
+    source: str
+    name: str
+    base_model: str
+    settings: TrainingSettings
+
+
+Command = Assign | Extend | Stop | Acknowledge | Release | DescribeTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,4 +113,13 @@ class TrialEnded:
     error: str | None
 
 
-Report = TrialStarted | PointMeasured | TrialEnded
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskDescribed:
+    """A task's row, or why there is none."""
+
+    task_id: TaskId
+    record: TaskRecord | None
+    error: str | None
+
+
+Report = TrialStarted | PointMeasured | TrialEnded | TaskDescribed

@@ -1,0 +1,124 @@
+"""Connecting to Ray: an embedded one that lives and dies with this process, or one that exists already."""
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import ray
+
+from orchestrator.contracts import InputError
+
+NAMESPACE = "foretune"
+"""Ray namespace of every named actor of ours."""
+_OBJECT_STORE_BYTES = 128 * 2**20
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """An open connection to Ray."""
+
+    address: str
+    """What another process passes to reach the same cluster."""
+    is_embedded: bool
+    """Whether the cluster was started by this process and ends with it."""
+    cpus: float
+    gpus: float
+
+
+@contextmanager
+def connected(address: str | None = None, *, cpus: int | None = None) -> Iterator[Connection]:
+    """Hold a connection to Ray; leaving stops an embedded cluster and only detaches from another.
+
+    Args:
+        address: ``HOST:PORT`` or ``auto`` for a running cluster; None starts one on this machine, reachable from
+            this machine only. An embedded cluster never joins one that happens to run here.
+        cpus: Logical CPUs of an embedded cluster; None: all of the machine's.
+
+    Yields:
+        The connection.
+
+    Raises:
+        InputError: No cluster answers at the address.
+    """
+    try:
+        yield open_connection(address, cpus=cpus)
+    finally:
+        ray.shutdown()
+
+
+def open_connection(address: str | None, *, cpus: int | None = None) -> Connection:
+    """Connect without a scope; see ``connected``."""
+    # Ray reports usage to its makers unless told otherwise; nothing leaves the machine unasked.
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Embedded clusters of several users or tests on one machine must not find one another.
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False, "namespace": NAMESPACE}
+    if address is None:
+        context = ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            **quiet,
+        )
+    else:
+        _refuse_silent_host(address)
+        try:
+            context = ray.init(address=address, **quiet)
+        except (ConnectionError, RuntimeError, ValueError) as err:
+            raise InputError(
+                f"no Ray cluster answers at {address!r}: {str(err).splitlines()[0]}; start one with "
+                "`ray start --head`, or leave --address out to use an embedded one"
+            ) from err
+    resources = ray.cluster_resources()
+    return Connection(
+        address=str(context.address_info["address"]),
+        is_embedded=address is None,
+        cpus=float(resources.get("CPU", 0.0)),
+        gpus=float(resources.get("GPU", 0.0)),
+    )
+
+
+def _refuse_silent_host(address: str) -> None:
+    """Say within seconds that nobody listens; Ray itself tries for minutes."""
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as err:
+        raise InputError(
+            f"nothing listens at {address!r} ({err.strerror or err}); give the address that `ray start --head` "
+            "printed, or leave --address out to use an embedded cluster"
+        ) from err
+
+
+def slots(connection: Connection, *, cpus_per_worker: float, gpus_per_worker: float) -> int:
+    """Return how many workers of that size the cluster holds.
+
+    Args:
+        connection: The cluster.
+        cpus_per_worker: Logical CPUs a worker takes.
+        gpus_per_worker: GPUs, or a share of one, a worker takes.
+
+    Returns:
+        At least 1.
+
+    Raises:
+        InputError: Not one worker fits; the text says what there is.
+    """
+    fits = [connection.cpus / cpus_per_worker] if cpus_per_worker > 0 else []
+    if gpus_per_worker > 0:
+        fits.append(connection.gpus / gpus_per_worker)
+    count = int(min(fits, default=1) + 1e-9)
+    if count < 1:
+        raise InputError(
+            f"a worker needs {cpus_per_worker:g} CPUs and {gpus_per_worker:g} GPUs, but the cluster has "
+            f"{connection.cpus:g} CPUs and {connection.gpus:g} GPUs; ask for less in the sweep's `workers`, "
+            "or connect to a larger cluster with --address"
+        )
+    return count
