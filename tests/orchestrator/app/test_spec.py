@@ -1,0 +1,104 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.app.spec import load_spec, parse_spec
+from orchestrator.contracts import InputError
+
+GOOD: dict[str, Any] = {"name": "s", "base_model": "tiny-phi3", "tasks": ["worlds:towns"], "configs": 3, "epochs": 4}
+EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
+
+
+def parse(**changes: Any) -> Any:
+    return parse_spec(GOOD | changes, where="s.yaml", folder=Path("/specs"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"epoch": 3}, r"unknown key `epoch`; known here: .*epochs"),
+        ({"training": {"horizon": 3}}, r"unknown key `training.horizon`; known here: horizon_epochs"),
+        ({"configs": {"count": 2, "sead": 1}}, r"unknown key `configs.sead`; known here: count, seed"),
+        ({"epochs": 0}, r"`epochs`: .* greater than or equal to 1, got 0"),
+        ({"epochs": 5, "training": {"horizon_epochs": 4}}, r"horizon_epochs must be at least epochs = 5, got 4"),
+        ({"tasks": []}, r"`tasks`: .*at least 1 item"),
+        ({"tasks": ["worlds:a", "worlds:a"]}, r"tasks names worlds:a more than once"),
+        ({"seeds": [0, 1, 0]}, r"seeds names 0 more than once"),
+        ({"configs": []}, r"`configs`: .*at least 1 item"),
+        ({"workers": {"cpus": 0}}, r"`workers.cpus`: .*greater than 0, got 0"),
+        ({"scheduler": "magic"}, r"`scheduler`: .*'fifo', got 'magic'"),
+        ({"name": "a/b"}, r"`name`: .*got 'a/b'"),
+    ],
+)
+def test_fault_is_one_sentence_with_key_and_value(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence) as caught:
+        parse(**changes)
+    assert len(caught.value.problems) == 1
+    assert str(caught.value).startswith("s.yaml: ")
+
+
+def test_all_faults_are_named_at_once() -> None:
+    with pytest.raises(InputError) as caught:
+        parse(epochs=0, seeds=[], bogus=1)
+    assert len(caught.value.problems) == 3
+
+
+def test_missing_key_is_named() -> None:
+    with pytest.raises(InputError, match="`epochs` is missing"):
+        parse_spec({key: value for key, value in GOOD.items() if key != "epochs"}, where="s", folder=Path())
+
+
+def test_relative_paths_are_taken_from_the_specs_folder() -> None:
+    spec = parse(tasks=["data/faq.jsonl", "worlds:towns", "hf:squad"], base_model="./models/mine")
+    assert [task.source for task in spec.tasks] == ["/specs/data/faq.jsonl", "worlds:towns", "hf:squad"]
+    assert spec.base_model == "/specs/models/mine"
+
+
+@given(
+    tasks=st.lists(st.text("abc/.", min_size=1, max_size=8).map("x".__add__), min_size=1, unique=True),
+    configs=st.integers(1, 99) | st.lists(st.dictionaries(st.text("ab"), st.floats(0, 1)), min_size=1),
+    epochs=st.integers(1, 9),
+    extra=st.integers(0, 5),
+    keep=st.integers(0, 3),
+)
+def test_spec_survives_being_written_and_read_back(
+    tasks: list[str], configs: object, epochs: int, extra: int, keep: int
+) -> None:
+    training = {"horizon_epochs": epochs + extra}
+    try:
+        spec = parse(tasks=tasks, configs=configs, epochs=epochs, training=training, keep_adapters=keep)
+    except InputError:  # two spellings of one path
+        return
+    again = parse_spec(yaml.safe_load(spec.to_yaml()), where="again", folder=Path("/elsewhere"))
+    assert again == spec
+    assert again.identity() == spec.identity()
+
+
+def test_workers_and_kept_adapters_do_not_make_another_sweep() -> None:
+    assert parse(workers={"cpus": 2}, keep_adapters=3).identity() == parse().identity()
+    assert parse(epochs=5).identity() != parse().identity()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [("a: [", "is not YAML"), ("- a", "must hold a mapping .* got list"), ("", "must hold a mapping")],
+)
+def test_file_that_is_no_spec_is_refused(tmp_path: Path, content: str, sentence: str) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError, match=sentence):
+        load_spec(path)
+
+
+def test_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no sweep spec at"):
+        load_spec(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_shipped_example_is_a_valid_spec(path: Path) -> None:
+    assert load_spec(path).name == path.stem
