@@ -1,0 +1,136 @@
+"""Base models: loaded once, frozen, shared by all trials of a worker.
+
+A ``BaseCache`` belongs to one worker and dies with it. A trial never changes what it holds: it works on
+``BaseModel.structure_copy()``, whose modules are its own and whose weights are the shared, frozen ones.
+"""
+
+import copy
+import gc
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as hf_logging
+
+from orchestrator.contracts import InputError
+from workers.models.location import ModelLocation, base_fingerprint, locate
+from workers.models.quantisation import keep_trainable, nf4_settings
+
+__all__ = ["BaseCache", "BaseModel", "base_fingerprint", "load_base"]
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseModel:
+    """A frozen language model and its tokenizer."""
+
+    name: str
+    location: ModelLocation
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    fingerprint: str
+    device: torch.device
+    quant: str
+    dtype: str
+
+    def structure_copy(self) -> PreTrainedModel:
+        """Return a model with modules of its own around the shared weights: to be wrapped and thrown away."""
+        shared = {id(weight): weight for weight in (*self.model.parameters(), *self.model.buffers())}
+        duplicate: PreTrainedModel = copy.deepcopy(self.model, shared)
+        return duplicate
+
+
+def load_base(
+    base_model: str, *, quant: str = "none", dtype: str = "float32", device: str = "cpu"
+) -> BaseModel:
+    """Load a base model, frozen and in evaluation mode.
+
+    Args:
+        base_model: ``tiny-phi3``, a folder, or ``ID@REVISION`` of the Hugging Face hub.
+        quant: ``none`` or ``nf4``.
+        dtype: ``float32`` or ``bfloat16``: of activations and unquantised weights.
+        device: As torch names it.
+
+    Returns:
+        The model with its tokenizer. A quantisation that can't be had here is an ``InvalidConfigError``.
+
+    Raises:
+        InputError: There is no such model, its weights are not safetensors, or it can't be read.
+    """
+    location = locate(base_model)
+    options: dict[str, Any] = {"revision": location.revision} if location.revision else {}
+    weights = dict(options, dtype=_DTYPES[dtype], use_safetensors=True, attn_implementation="sdpa")
+    if quant == "nf4":
+        weights |= {"quantization_config": nf4_settings(_DTYPES[dtype]), "device_map": {"": device}}
+    try:
+        with _no_progress_bars():
+            tokenizer = AutoTokenizer.from_pretrained(location.path_or_id, trust_remote_code=False, **options)
+            model = AutoModelForCausalLM.from_pretrained(
+                location.path_or_id, trust_remote_code=False, **weights
+            )
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"base model {base_model!r} can't be loaded from {location.path_or_id}: {reason}"
+        ) from error
+    if quant == "nf4":
+        keep_trainable(model)
+    else:
+        model.to(torch.device(device))  # type: ignore[arg-type]  # transformers wraps and mistypes it
+    model.requires_grad_(False)
+    model.train(False)
+    return BaseModel(
+        name=base_model,
+        location=location,
+        model=model,
+        tokenizer=tokenizer,
+        fingerprint=location.fingerprint,
+        device=torch.device(device),
+        quant=quant,
+        dtype=dtype,
+    )
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Keep transformers' progress bars off a worker's log while a model is loaded."""
+    shown = hf_logging.is_progress_bar_enabled()
+    hf_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            hf_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+class BaseCache:
+    """Keeps the base models in use resident from trial to trial."""
+
+    def __init__(self, *, device: str = "cpu", max_resident: int = 2) -> None:
+        """Start empty.
+
+        Args:
+            device: Where models are loaded to.
+            max_resident: Models kept; the one unused for longest makes way.
+        """
+        self._device = device
+        self._max_resident = max_resident
+        self._loaded: OrderedDict[tuple[str, str, str], BaseModel] = OrderedDict()
+
+    def get(self, base_model: str, *, quant: str, dtype: str) -> BaseModel:
+        """Return a base model, loading it the first time; the arguments are those of ``load_base``."""
+        key = (base_model, quant, dtype)
+        if key in self._loaded:
+            self._loaded.move_to_end(key)
+            return self._loaded[key]
+        while len(self._loaded) >= self._max_resident:
+            self._loaded.popitem(last=False)
+            gc.collect()
+        self._loaded[key] = load_base(base_model, quant=quant, dtype=dtype, device=self._device)
+        return self._loaded[key]
