@@ -38,6 +38,17 @@ class CorpusMix:
     most_statements: int = 3
     """Statements before a question in context, at most."""
 
+    def __post_init__(self) -> None:
+        if self.entities < 1 or self.most_statements < 1:
+            counts = f"{self.entities} and {self.most_statements}"
+            raise ValueError(f"entities and most_statements must be at least 1, got {counts}")
+        shares = (self.fresh, self.in_context, self.typos, self.fresh + self.in_context)
+        if not all(0 <= share <= 1 for share in shares):
+            raise ValueError(
+                f"fresh, in_context, their sum and typos must be in [0, 1], got {self.fresh}, "
+                f"{self.in_context} and {self.typos}"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainingCorpus:

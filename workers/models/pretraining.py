@@ -1,0 +1,293 @@
+"""Pretraining of the embedded base model: a tiny Phi-3 on questions and answers about invented worlds.
+
+The result is a function of seed, settings, number of threads and kind of CPU. Every batch is a function of
+its step, so that a run continued from its last state ends with the same bits as one never interrupted.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import GenerationConfig, Phi3Config, Phi3ForCausalLM, PreTrainedTokenizerBase
+
+from orchestrator.contracts import InputError, digest
+from workers.models.pretraining_batches import BatchSource, TextBatch, encode_text, pad_batch
+from workers.models.pretraining_card import PretrainingReport, write_card
+from workers.models.pretraining_state import restore_state, save_state
+from workers.models.tokenizer import BOS, END, END_OF_TEXT, MAX_LENGTH_TOKENS, train_tokenizer
+from workers.tasks.records import Example
+from workers.worlds import CorpusMix, PretrainingCorpus, pretraining_corpus
+
+STATE_NAME = "pretraining.state.safetensors"
+LOG_NAME = "pretraining.log"
+
+_PROBES = 256
+"""Known facts, and examples with fresh entities, that recall and guessing are measured on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainingSettings:
+    """What decides the model's numbers, beside the seed."""
+
+    steps: int = 3200
+    examples_per_step: int = 112
+    learning_rate: float = 3e-3
+    """At its highest; a warm-up rises to it, half a cosine falls from it to a tenth."""
+    warmup_steps: int = 100
+    weight_decay: float = 0.05
+    max_grad_norm: float = 1.0
+    prompt_weight: float = 0.3
+    """Weight of the loss of a prompt's tokens; an answer's have 1."""
+    hidden_size: int = 128
+    intermediate_size: int = 384
+    layers: int = 4
+    heads: int = 4
+    threads: int = 1
+    log_every: int = 50
+    state_every: int = 200
+    """Steps between states, and between measurements of recall and guessing."""
+    tokenizer_lines: int = 60_000
+    mix: CorpusMix = field(default_factory=CorpusMix)
+
+    def __post_init__(self) -> None:
+        counts = ("steps", "examples_per_step", "warmup_steps", "threads", "log_every", "state_every")
+        problems = [
+            f"{name} must be at least 1, got {value}" for name in counts if (value := getattr(self, name)) < 1
+        ]
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            problems.append(f"learning_rate must be a positive number, got {self.learning_rate}")
+        if problems:
+            raise InputError(*problems)
+
+
+def pretrain(
+    out_dir: str | Path,
+    *,
+    seed: int = 0,
+    settings: PretrainingSettings | None = None,
+    log: Callable[[str], None] | None = None,
+) -> PretrainingReport:
+    """Pretrain the embedded base model, or continue where an interrupted run left off.
+
+    Args:
+        out_dir: Folder for model, tokenizer, card and log; made if missing.
+        seed: Of text, order and initial weights.
+        settings: None: those of the shipped model.
+        log: Is given each line of the log as it is written.
+
+    Returns:
+        What was made, as the card says it.
+
+    Raises:
+        InputError: The folder holds a finished model or another run's state, or can't be written.
+    """
+    settings = settings or PretrainingSettings()
+    out = Path(out_dir)
+    if (out / "model.safetensors").exists() and not (out / STATE_NAME).exists():
+        raise InputError(f"{out} already holds a model; choose another folder, or move it away")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out} can't be made: {error.strerror}") from error
+    threads = torch.get_num_threads()
+    torch.set_num_threads(settings.threads)
+    try:
+        run = _Run(out, seed, settings, log)
+        run.train()
+        return run.export()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def learning_rate_at(step: int, settings: PretrainingSettings) -> float:
+    """Return the learning rate of a step, counted from 0."""
+    warmup = min(1.0, (step + 1) / settings.warmup_steps)
+    falling = max(0, step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
+    return settings.learning_rate * warmup * (0.55 + 0.45 * math.cos(math.pi * falling))
+
+
+def build_model(
+    tokenizer: PreTrainedTokenizerBase, seed: int, settings: PretrainingSettings
+) -> Phi3ForCausalLM:
+    """Build the model with its initial weights, which are a function of the seed."""
+    bos, end_of_text, end = (tokenizer.get_vocab()[token] for token in (BOS, END_OF_TEXT, END))
+    config = Phi3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=settings.hidden_size,
+        intermediate_size=settings.intermediate_size,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.heads,
+        max_position_embeddings=MAX_LENGTH_TOKENS,
+        original_max_position_embeddings=MAX_LENGTH_TOKENS,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=bos,
+        eos_token_id=end_of_text,
+        tie_word_embeddings=False,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Phi3ForCausalLM(config)
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
+        pad_token_id=tokenizer.pad_token_id, bos_token_id=bos, eos_token_id=[end_of_text, end]
+    )
+    return model
+
+
+def answer_quality(
+    model: Phi3ForCausalLM, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]
+) -> tuple[float, float]:
+    """Measure answers under teacher forcing.
+
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer.
+        examples: At least one.
+
+    Returns:
+        Mean loss in nats per answer token, and the share of answers of which every token is the likeliest.
+    """
+    batch = pad_batch(
+        encode_text(tokenizer, examples), pad_token_id=tokenizer.pad_token_id, prompt_weight=0.0
+    )
+    with torch.no_grad():
+        logits = model(input_ids=batch.input_ids).logits[:, :-1]
+    targets, is_answer = batch.input_ids[:, 1:], batch.weights > 0
+    loss = cross_entropy(logits[is_answer], targets[is_answer])
+    right = (logits.argmax(-1) == targets) | ~is_answer
+    return loss.item(), right.all(dim=1).float().mean().item()
+
+
+class _Run:
+    """One pretraining run: lives as long as its call; its state file outlives it until the export."""
+
+    def __init__(
+        self, out: Path, seed: int, settings: PretrainingSettings, log: Callable[[str], None] | None
+    ) -> None:
+        self._out, self._seed, self._settings, self._emit = out, seed, settings, log
+        self._corpus: PretrainingCorpus = pretraining_corpus(seed=seed, mix=settings.mix)
+        self._tokenizer = train_tokenizer(seed=seed, lines=settings.tokenizer_lines)
+        self._model = build_model(self._tokenizer, seed, settings)
+        matrices = [weight for weight in self._model.parameters() if weight.ndim > 1]
+        vectors = [weight for weight in self._model.parameters() if weight.ndim < 2]
+        groups = [
+            {"params": matrices, "weight_decay": settings.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        self._optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95))
+        self._batches = BatchSource(
+            self._corpus,
+            self._tokenizer,
+            examples_per_step=settings.examples_per_step,
+            prompt_weight=settings.prompt_weight,
+        )
+        identity = digest({"seed": seed, **asdict(settings)})
+        self._identity = identity
+        self._step, self._cpu_before_s = restore_state(
+            out / STATE_NAME, self._model, self._optimizer, identity=identity
+        )
+        self._started_s = time.process_time()
+        self._entries = self._read_log()
+        self._tokens = int(self._entries[-1]["tokens"]) if self._entries else 0
+
+    def train(self) -> None:
+        """Train from the step restored to the last."""
+        settings = self._settings
+        self._model.train()
+        losses: list[float] = []
+        while self._step < settings.steps:
+            for group in self._optimizer.param_groups:
+                group["lr"] = learning_rate_at(self._step, settings)
+            batch = self._batches.batch(self._step)
+            losses.append(self._train_on(batch))
+            self._tokens += batch.tokens
+            self._step += 1
+            last = self._step == settings.steps
+            due = last or self._step % settings.state_every == 0
+            if due or self._step % settings.log_every == 0:
+                self._note(sum(losses) / len(losses), measure=due)
+                losses = []
+            if due:
+                self._keep()
+
+    def _train_on(self, batch: TextBatch) -> float:
+        """Take one optimiser step and return the weighted mean loss in nats per token."""
+        hidden = self._model.model(input_ids=batch.input_ids).last_hidden_state[:, :-1]
+        counted = batch.weights > 0
+        logits = self._model.lm_head(hidden[counted])
+        weights = batch.weights[counted]
+        losses = cross_entropy(logits, batch.input_ids[:, 1:][counted], reduction="none")
+        loss = (losses * weights).sum() / weights.sum()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own method has no types
+        torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._settings.max_grad_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return loss.item()
+
+    def _note(self, loss: float, *, measure: bool) -> None:
+        """Add a line to the log; with recall of known facts and guesses on fresh entities if measured."""
+        entry = {
+            "step": self._step,
+            "tokens": self._tokens,
+            "cpu_s": round(self._cpu_s(), 1),
+            "learning_rate": learning_rate_at(self._step - 1, self._settings),
+            "train_loss": round(loss, 4),
+        }
+        if measure:
+            known = self._corpus.known_examples(wording=self._step)
+            every = max(1, len(known) // _PROBES)
+            fresh = pretraining_corpus(
+                seed=self._seed, mix=replace(self._settings.mix, fresh=1.0, in_context=0.0)
+            )
+            self._model.train(False)
+            for name, examples in (("known", known[::every]), ("fresh", fresh.examples(-1, _PROBES))):
+                eval_loss, exact = answer_quality(self._model, self._tokenizer, examples)
+                entry |= {f"{name}_loss": round(eval_loss, 4), f"{name}_exact_match": round(exact, 4)}
+            self._model.train()
+        self._entries.append(entry)
+        if self._emit is not None:
+            self._emit(json.dumps(entry))
+
+    def _keep(self) -> None:
+        """Write log and state; the log first, so that it never lacks a line of the state's steps."""
+        text = "".join(json.dumps(entry) + "\n" for entry in self._entries)
+        (self._out / LOG_NAME).write_text(text, encoding="utf-8")
+        save_state(
+            self._out / STATE_NAME,
+            self._model,
+            self._optimizer,
+            step=self._step,
+            identity=self._identity,
+            cpu_s=self._cpu_s(),
+        )
+
+    def _read_log(self) -> list[dict[str, float]]:
+        """Return the log's entries up to the step restored."""
+        path = self._out / LOG_NAME
+        lines = path.read_text(encoding="utf-8").splitlines() if self._step else []
+        return [entry for line in lines if (entry := json.loads(line))["step"] <= self._step]
+
+    def _cpu_s(self) -> float:
+        return self._cpu_before_s + time.process_time() - self._started_s
+
+    def export(self) -> PretrainingReport:
+        """Save model, tokenizer and card, and remove the state."""
+        self._model.train(False)
+        self._model.to(torch.bfloat16)  # type: ignore[arg-type]  # transformers wraps and mistypes it
+        self._tokenizer.save_pretrained(self._out)
+        report = PretrainingReport(
+            seed=self._seed,
+            settings=asdict(self._settings),
+            parameters=self._model.num_parameters(),
+            cpu_s=self._cpu_s(),
+            last_entry=self._entries[-1],
+        )
+        self._model.save_pretrained(self._out, safe_serialization=True)
+        write_card(self._out, report)
+        (self._out / STATE_NAME).unlink()
+        return report
