@@ -1,7 +1,7 @@
 """LoRA adapters around a structure copy of the base: where they go, how they start, what they drop.
 
-PEFT defines the modules, their initialisation and the file format. What it draws from global random streams
-is keyed here: the initialisation by the trial, the dropout masks by trial, step, micro-batch and layer.
+PEFT defines the modules, their initialisation and the file format; the forward pass is ours. The
+initialisation is keyed by the trial, the dropout masks by trial, step, micro-batch and layer.
 """
 
 import warnings
@@ -17,6 +17,7 @@ from orchestrator.contracts import InvalidConfigError
 from workers.models.base import BaseModel
 from workers.training.hyperparameters import Hyperparameters
 from workers.training.keys import keyed_seed
+from workers.training.lora import DropoutClock, LoraForward
 
 _ADAPTER = "default"
 
@@ -61,35 +62,6 @@ def target_module_names(model: torch.nn.Module, role: str) -> list[str]:
     return sorted(chosen)
 
 
-@dataclass(slots=True)
-class DropoutClock:
-    """Where in its training a trial is: the key of the next dropout masks."""
-
-    trial_id: str
-    step: int = 0
-    micro_batch: int = 0
-
-
-class KeyedDropout(torch.nn.Module):
-    """Dropout whose mask is a function of trial, step, micro-batch and layer, and of nothing else."""
-
-    def __init__(self, probability: float, layer: str, clock: DropoutClock) -> None:
-        super().__init__()
-        self._keep = 1.0 - probability
-        self._layer = layer
-        self._clock = clock
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Zero values at random and scale up the rest in training; return them unchanged in evaluation."""
-        if not self.training:
-            return values
-        clock = self._clock
-        seed = keyed_seed(clock.trial_id, "dropout", clock.step, clock.micro_batch, self._layer)
-        generator = torch.Generator(device=values.device).manual_seed(seed)
-        mask = torch.empty_like(values, requires_grad=False).bernoulli_(self._keep, generator=generator)
-        return values * mask.div_(self._keep)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adapted:
     """A base model's structure copy with one trial's adapter in it."""
@@ -98,6 +70,8 @@ class Adapted:
     parameters: dict[str, torch.nn.Parameter]
     """The adapter's trainable weights by name, in the order of the model."""
     clock: DropoutClock
+    layers: list[LoraForward]
+    """The forward passes of the adapted layers."""
 
     @property
     def model(self) -> PreTrainedModel:
@@ -136,10 +110,19 @@ def add_adapter(base: BaseModel, hyper: Hyperparameters, trial_id: str) -> Adapt
         torch.manual_seed(keyed_seed(trial_id, "adapter"))
         peft_model: Any = get_peft_model(model, config, adapter_name=_ADAPTER)
     clock = DropoutClock(trial_id)
-    if hyper.lora_dropout > 0:
-        for name, module in peft_model.named_modules():
-            if isinstance(module, LoraLayer):
-                module.lora_dropout[_ADAPTER] = KeyedDropout(hyper.lora_dropout, name, clock)
+    layers = []
+    for name, module in peft_model.named_modules():
+        if isinstance(module, LoraLayer):
+            module.forward = LoraForward(
+                module.base_layer,
+                module.lora_A[_ADAPTER].weight,
+                module.lora_B[_ADAPTER].weight,
+                scale=module.scaling[_ADAPTER],
+                dropout=hyper.lora_dropout,
+                name=name,
+                clock=clock,
+            )
+            layers.append(module.forward)
     peft_model.train()
     parameters = {name: weight for name, weight in peft_model.named_parameters() if weight.requires_grad}
-    return Adapted(peft_model=peft_model, parameters=parameters, clock=clock)
+    return Adapted(peft_model=peft_model, parameters=parameters, clock=clock, layers=layers)

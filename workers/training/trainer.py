@@ -38,6 +38,7 @@ from workers.training.encoding import EncodedTask, EncodingCache
 from workers.training.evaluation import evaluate_splits
 from workers.training.export import export_adapter
 from workers.training.hyperparameters import Hyperparameters
+from workers.training.lora import merged
 from workers.training.memory import device_name, is_out_of_memory, peak_memory_bytes, reset_peak_memory
 from workers.training.run import DivergedError, TrialRun, best_epoch
 
@@ -229,9 +230,10 @@ class Trainer:
         trained = time.perf_counter()
         progress.trained_s = trained - progress.epoch_started
         self._fault("epoch_trained")
-        held_out = evaluate_splits(
-            run.adapted.model, tokenizer, [encoded.validation, encoded.test], trial.settings
-        )
+        with merged(run.adapted.layers):
+            held_out = evaluate_splits(
+                run.adapted.model, tokenizer, [encoded.validation, encoded.test], trial.settings
+            )
         validation, test = held_out
         if not all(split.loss <= trial.settings.diverged_loss for split in held_out):
             raise DivergedError(
