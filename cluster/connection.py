@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 
@@ -35,8 +36,8 @@ def connected(address: str | None = None, *, cpus: int | None = None) -> Iterato
     """Hold a connection to Ray; leaving stops an embedded cluster and only detaches from another.
 
     Args:
-        address: ``HOST:PORT`` or ``auto`` for a running cluster; None starts one on this machine, reachable from
-            this machine only. An embedded cluster never joins one that happens to run here.
+        address: ``HOST:PORT`` or ``auto`` for a running cluster; None starts one on this machine, reachable
+            from this machine only. An embedded cluster never joins one that happens to run here.
         cpus: Logical CPUs of an embedded cluster; None: all of the machine's.
 
     Yields:
@@ -56,9 +57,9 @@ def open_connection(address: str | None, *, cpus: int | None = None) -> Connecti
     # Ray reports usage to its makers unless told otherwise; nothing leaves the machine unasked.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Embedded clusters of several users or tests on one machine must not find one another.
-    quiet = {"logging_level": logging.ERROR, "log_to_driver": False, "namespace": NAMESPACE}
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "namespace": NAMESPACE}
     if address is None:
-        context = ray.init(
+        ray.init(
             address="local",
             num_cpus=cpus,
             include_dashboard=False,
@@ -68,7 +69,7 @@ def open_connection(address: str | None, *, cpus: int | None = None) -> Connecti
     else:
         _refuse_silent_host(address)
         try:
-            context = ray.init(address=address, **quiet)
+            ray.init(address=address, **quiet)
         except (ConnectionError, RuntimeError, ValueError) as err:
             raise InputError(
                 f"no Ray cluster answers at {address!r}: {str(err).splitlines()[0]}; start one with "
@@ -76,7 +77,7 @@ def open_connection(address: str | None, *, cpus: int | None = None) -> Connecti
             ) from err
     resources = ray.cluster_resources()
     return Connection(
-        address=str(context.address_info["address"]),
+        address=str(ray.get_runtime_context().gcs_address),
         is_embedded=address is None,
         cpus=float(resources.get("CPU", 0.0)),
         gpus=float(resources.get("GPU", 0.0)),
@@ -92,8 +93,8 @@ def _refuse_silent_host(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=5).close()
     except OSError as err:
         raise InputError(
-            f"nothing listens at {address!r} ({err.strerror or err}); give the address that `ray start --head` "
-            "printed, or leave --address out to use an embedded cluster"
+            f"nothing listens at {address!r} ({err.strerror or err}); give the address that "
+            "`ray start --head` printed, or leave --address out to use an embedded cluster"
         ) from err
 
 

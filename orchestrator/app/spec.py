@@ -83,7 +83,8 @@ class SweepSpec(_Strict):
     space: Mapping[str, Any] = Field(default_factory=dict)
     """Changes to the preset: a list of values, ``{min, max, log}``, or one value to fix."""
     configs: Annotated[
-        Annotated[ConfigsEntry, Tag("drawn")] | Annotated[tuple[Mapping[str, Any], ...], Field(min_length=1), Tag("listed")],
+        Annotated[ConfigsEntry, Tag("drawn")]
+        | Annotated[tuple[Mapping[str, Any], ...], Field(min_length=1), Tag("listed")],
         Discriminator(lambda value: "listed" if isinstance(value, list | tuple) else "drawn"),
     ]
     """How many to draw, or a list that spells them out."""
@@ -120,8 +121,8 @@ class SweepSpec(_Strict):
         horizon = self.training.horizon_epochs
         if horizon is not None and horizon < self.epochs:
             raise ValueError(
-                f"training.horizon_epochs must be at least epochs = {self.epochs}, got {horizon}: the schedule "
-                "can't end before training does"
+                f"training.horizon_epochs must be at least epochs = {self.epochs}, got {horizon}: the "
+                "schedule can't end before training does"
             )
         for what, values in (("tasks", [task.source for task in self.tasks]), ("seeds", list(self.seeds))):
             twice = sorted({str(v) for v in values if values.count(v) > 1})
@@ -167,7 +168,9 @@ def load_spec(path: Path) -> SweepSpec:
     except yaml.YAMLError as err:
         raise InputError(f"{path} is not YAML: {' '.join(str(err).split())}") from err
     if not isinstance(content, dict):
-        raise InputError(f"{path} must hold a mapping such as examples/quickstart.yaml, got {type(content).__name__}")
+        raise InputError(
+            f"{path} must hold a mapping such as examples/quickstart.yaml, got {type(content).__name__}"
+        )
     return parse_spec(content, where=str(path), folder=path.parent)
 
 

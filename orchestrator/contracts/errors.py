@@ -6,7 +6,7 @@ class OrchestrationError(Exception):
 
 
 class InputError(OrchestrationError):
-    """A person's input is wrong; the text says what, where, and what to do. The command line prints it bare."""
+    """A person's input is wrong; the text says what, where, and what to do."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__(*problems)

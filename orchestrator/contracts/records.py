@@ -49,7 +49,7 @@ class TrainingSettings:
     """What a sweep fixes for all its configs and what changes a trial's numbers; part of every trial's id."""
 
     horizon_epochs: int
-    """Where the learning-rate schedule ends, in epochs; a curve stopped earlier is a prefix of the full one."""
+    """Epoch at which the learning-rate schedule ends; a curve stopped earlier is a prefix of the full one."""
     examples_per_epoch: int | None = None
     """Training examples in one epoch, drawn in turn from the train split; None: the whole split."""
     max_eval_examples: int | None = None

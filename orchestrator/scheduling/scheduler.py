@@ -3,10 +3,10 @@
 Its life is one driver's: it is built from the plan and from what the ledger already holds, and dies with the
 driver; nothing in it needs to survive, since a new one built from the ledger continues where it stopped.
 
-A trial is ``pending`` until it is granted to a worker, ``leased`` until the worker starts it, ``running`` until it
-ends. A worker that leaves gives its leases back: those that ran count a death where the worker's own process died
-and come back after a pause, the others come back at once. Attempts are numbered; an event of any but the trial's
-current attempt changes nothing.
+A trial is ``pending`` until it is granted to a worker, ``leased`` until the worker starts it, ``running``
+until it ends. A worker that leaves gives its leases back: those that ran count a death where the worker's
+own process died and come back after a pause, the others come back at once. Attempts are numbered; an event
+of any but the trial's current attempt changes nothing.
 """
 
 import enum
@@ -117,8 +117,8 @@ class Scheduler:
             return
         self._unfinished += 1
         if past.epochs > 0:
-            # Also a trial whose curve is whole but that has no outcome: a worker finds nothing left to train in
-            # its checkpoint, exports what is to be kept and ends it.
+            # Also a trial whose curve is whole but that has no outcome: a worker finds nothing left to train
+            # in its checkpoint, exports what is to be kept and ends it.
             self._retries.append(trial.trial_id)
         else:
             self._pending.setdefault(trial.task_id, deque()).append(trial.trial_id)
@@ -269,7 +269,9 @@ class Scheduler:
         """Take the next trial: begun ones first, then of the task that was granted least, in plan order."""
         if self._retries:
             return self._retries.popleft()
-        waiting = [(self._granted_of_task[task], queue[0], task) for task, queue in self._pending.items() if queue]
+        waiting = [
+            (self._granted_of_task[task], queue[0], task) for task, queue in self._pending.items() if queue
+        ]
         if not waiting:
             return None
         _, _, task = min(waiting, key=lambda item: (item[0], self._entries[item[1]].order))

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from orchestrator.app.spec import load_spec, parse_spec
 from orchestrator.contracts import InputError
 
-GOOD: dict[str, Any] = {"name": "s", "base_model": "tiny-phi3", "tasks": ["worlds:towns"], "configs": 3, "epochs": 4}
+GOOD: dict[str, Any] = {
+    "name": "s",
+    "base_model": "tiny-phi3",
+    "tasks": ["worlds:towns"],
+    "configs": 3,
+    "epochs": 4,
+}
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
 
 
@@ -24,7 +30,10 @@ def parse(**changes: Any) -> Any:
         ({"training": {"horizon": 3}}, r"unknown key `training.horizon`; known here: horizon_epochs"),
         ({"configs": {"count": 2, "sead": 1}}, r"unknown key `configs.sead`; known here: count, seed"),
         ({"epochs": 0}, r"`epochs`: .* greater than or equal to 1, got 0"),
-        ({"epochs": 5, "training": {"horizon_epochs": 4}}, r"horizon_epochs must be at least epochs = 5, got 4"),
+        (
+            {"epochs": 5, "training": {"horizon_epochs": 4}},
+            r"horizon_epochs must be at least epochs = 5, got 4",
+        ),
         ({"tasks": []}, r"`tasks`: .*at least 1 item"),
         ({"tasks": ["worlds:a", "worlds:a"]}, r"tasks names worlds:a more than once"),
         ({"seeds": [0, 1, 0]}, r"seeds names 0 more than once"),

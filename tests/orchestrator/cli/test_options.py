@@ -7,7 +7,8 @@ from orchestrator.contracts import InputError
 
 
 @pytest.mark.parametrize(
-    ("text", "budget_s"), [("60s", 60), ("5h", 18_000), ("45m", 2_700), ("1.5 d", 129_600), ("90", 90), ("2MIN", 120)]
+    ("text", "budget_s"),
+    [("60s", 60), ("5h", 18_000), ("45m", 2_700), ("1.5 d", 129_600), ("90", 90), ("2MIN", 120)],
 )
 def test_budget_is_a_number_with_a_unit(text: str, budget_s: float) -> None:
     assert parse_budget(text) == budget_s

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from orchestrator.contracts import config_id, digest
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+)
 CONFIGS = st.dictionaries(st.text(), SCALARS, max_size=6)
 
 

@@ -1,0 +1,127 @@
+"""Where a sweep stands, read from its folder alone; and whether what it holds is right."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from orchestrator.app.roots import existing_spec, planned_trials
+from orchestrator.metadataset.reader import MetaDatasetReader
+from orchestrator.metadataset.verify import Certificate, compare, verify
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestTrial:
+    """The trial with the lowest validation loss of a task."""
+
+    task: str
+    trial_id: str
+    epoch: int
+    eval_loss: float
+    eval_exact_match: float
+    test_exact_match: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepStatus:
+    """A sweep as its folder shows it."""
+
+    name: str
+    root: str
+    planned: int
+    outcomes: dict[str, int]
+    points: int
+    train_s: float
+    eval_s: float
+    best: tuple[BestTrial, ...]
+    """One a task that has a point."""
+
+    @property
+    def finished(self) -> int:
+        """Trials with an outcome."""
+        return sum(self.outcomes.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the status as JSON-like values."""
+        best = [{name: getattr(item, name) for name in BestTrial.__slots__} for item in self.best]
+        return {
+            "name": self.name,
+            "root": self.root,
+            "planned": self.planned,
+            "finished": self.finished,
+            "outcomes": self.outcomes,
+            "points": self.points,
+            "train_s": self.train_s,
+            "eval_s": self.eval_s,
+            "best": best,
+        }
+
+    def render(self) -> RenderableType:
+        """Return the status as a table for people."""
+        head = Table.grid(padding=(0, 2))
+        outcomes = ", ".join(f"{count} {name}" for name, count in self.outcomes.items()) or "none yet"
+        head.add_row("sweep", f"{self.name} in {self.root}")
+        head.add_row("trials", f"{self.finished} of {self.planned} finished: {outcomes}")
+        head.add_row("points", str(self.points))
+        head.add_row("cost", f"{self.train_s:.1f} s of training, {self.eval_s:.1f} s of evaluation")
+        best = Table(box=None, padding=(0, 2), header_style="bold")
+        for column in ("task", "best trial", "epoch", "eval_loss", "exact match", "test exact match"):
+            best.add_column(column, justify="left" if column in ("task", "best trial") else "right")
+        for item in self.best:
+            scores = (f"{item.eval_loss:.4f}", f"{item.eval_exact_match:.2f}", f"{item.test_exact_match:.2f}")
+            best.add_row(item.task, item.trial_id, str(item.epoch), *scores)
+        return Group(head, best)
+
+
+def status_of(root: Path) -> SweepStatus:
+    """Read a sweep's status.
+
+    Raises:
+        InputError: The root holds no sweep.
+    """
+    spec = existing_spec(root)
+    reader = MetaDatasetReader(root)
+    trials, curves, tasks = reader.trials(), reader.curves(), reader.tasks()
+    names = dict(zip(tasks["task_id"], tasks["name"], strict=True))
+    names |= dict(zip(trials["task_id"], trials["task_name"], strict=True))
+    best: list[BestTrial] = []
+    for task_id, rows in curves.groupby("task_id", sort=False):
+        for _, row in rows.nsmallest(1, "eval_loss").iterrows():
+            best.append(
+                BestTrial(
+                    task=names.get(task_id, str(task_id)),
+                    trial_id=row["trial_id"],
+                    epoch=int(row["epoch"]),
+                    eval_loss=float(row["eval_loss"]),
+                    eval_exact_match=float(row["eval_exact_match"]),
+                    test_exact_match=float(row["test_exact_match"]),
+                )
+            )
+    return SweepStatus(
+        name=spec.name,
+        root=str(root),
+        planned=len(planned_trials(root)),
+        outcomes=dict(Counter(trials["outcome"]).most_common()),
+        points=len(curves),
+        train_s=float(curves["train_s"].sum()),
+        eval_s=float(curves["eval_s"].sum()),
+        best=tuple(sorted(best, key=lambda item: item.task)),
+    )
+
+
+def certify(root: Path, against: Path | None) -> list[Certificate]:
+    """Verify a sweep and, if asked, the other one and that both hold the same results.
+
+    Raises:
+        InputError: A root holds no sweep.
+    """
+    roots = [root] if against is None else [root, against]
+    for each in roots:
+        existing_spec(each)
+    certificates = [verify(each, planned=planned_trials(each)) for each in roots]
+    if against is not None:
+        certificates.append(compare(root, against))
+    return certificates

@@ -1,0 +1,21 @@
+"""What the base model makes of a task untrained."""
+
+from orchestrator.contracts import TrainingSettings
+from workers.models.base import BaseModel
+from workers.tasks.records import Task
+from workers.training.encoding import EncodingCache
+from workers.training.evaluation import SplitMetrics, evaluate_split
+
+
+def zero_shot(task: Task, base: BaseModel, settings: TrainingSettings) -> SplitMetrics:
+    """Evaluate the base model on a task's test split, as every trial is.
+
+    Args:
+        task: The task.
+        base: The unquantised base model.
+        settings: Caps on examples and on tokens.
+    """
+    encoded = EncodingCache().get(
+        base.tokenizer, base.fingerprint, task, max_length_tokens=settings.max_length_tokens
+    )
+    return evaluate_split(base.model, base.tokenizer, encoded.test, settings)

@@ -1,0 +1,41 @@
+"""Options that several commands share, and what they parse."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.contracts import InputError
+
+Address = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="A running Ray cluster, or `auto`; left out: an embedded one."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON and nothing else.")]
+Root = Annotated[Path, typer.Argument(metavar="ROOT", help="A sweep's folder.")]
+
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([a-z]*)\s*", re.IGNORECASE)
+
+
+def parse_budget(text: str) -> float:
+    """Return a budget in seconds.
+
+    Args:
+        text: A number with a unit: ``90s``, ``45m``, ``5h``, ``1.5d``; a bare number is seconds.
+
+    Returns:
+        Seconds, above 0.
+
+    Raises:
+        InputError: It is no such thing, or not above 0.
+    """
+    match = _DURATION.fullmatch(text)
+    unit = (match.group(2).lower() or "s") if match else ""
+    if match is None or unit not in _UNITS_S:
+        raise InputError(f"--budget must be a number with a unit, such as 60s, 45m or 5h; got {text!r}")
+    budget_s = float(match.group(1)) * _UNITS_S[unit]
+    if not budget_s > 0:
+        raise InputError(f"--budget must be above 0, got {text!r}; nothing can be trained in no time")
+    return budget_s

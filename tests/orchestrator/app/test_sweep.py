@@ -1,0 +1,123 @@
+"""Whole sweeps on a real Ray, from the command line, as a person runs them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from orchestrator.app.roots import planned_trials
+from orchestrator.metadataset.reader import MetaDatasetReader
+from orchestrator.metadataset.verify import compare, verify
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+
+SPEC = {
+    "name": "small",
+    "base_model": "tiny-phi3",
+    "tasks": ["worlds:towns", "worlds:organisms"],
+    "configs": 2,
+    "epochs": 3,
+    "training": {
+        "horizon_epochs": 3,
+        "examples_per_epoch": 40,
+        "max_eval_examples": 8,
+        "max_length_tokens": 128,
+        "max_new_tokens": 16,
+    },
+    "workers": {"max_count": 2},
+}
+POINTS = 12
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("spec with 'quotes'") / "small.yaml"
+    path.write_text(yaml.safe_dump(SPEC))
+    return path
+
+
+def foretune(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "orchestrator.cli", *map(str, arguments)]
+
+
+def run_to_end(*arguments: str | Path) -> str:
+    done = subprocess.run(foretune(*arguments), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def quiet_root(spec: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("quiet") / "root"
+    assert "Done: 4 trials" in run_to_end("run", spec, "--root", root)
+    return root
+
+
+def test_sweep_leaves_one_row_an_epoch_and_is_certified(quiet_root: Path) -> None:
+    curves = pd.read_parquet(quiet_root / "curves")
+    assert len(curves) == POINTS
+    assert not curves.duplicated(["trial_id", "epoch"]).any()
+    assert (curves[["eval_loss", "test_loss", "train_s", "eval_s", "peak_memory_bytes"]] > 0).all().all()
+    certificate = verify(quiet_root, planned=planned_trials(quiet_root))
+    assert certificate.ok, certificate.render()
+    tasks = MetaDatasetReader(quiet_root).tasks(expand=True)
+    assert sorted(tasks["name"]) == ["organisms", "towns"]
+    assert not any((quiet_root / "checkpoints").iterdir())
+
+
+def test_killed_driver_is_resumed_to_the_rows_of_the_quiet_sweep_bit_for_bit(
+    spec: Path, quiet_root: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    driver = subprocess.Popen(foretune("run", spec, "--root", root), start_new_session=True)
+    seen = 0
+    try:
+        while seen < 4:
+            assert driver.poll() is None, "the sweep ended before it could be killed"
+            if (root / "curves").is_dir():
+                curves = pd.read_parquet(root / "curves")
+                assert not curves.duplicated(["trial_id", "epoch"]).any()
+                assert len(curves) >= seen, "a row that was visible is gone"
+                seen = len(curves)
+            time.sleep(0.05)
+    finally:
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+    assert seen < POINTS
+    assert "Done: 4 trials" in run_to_end("resume", root)
+    certificate = verify(root, planned=planned_trials(root))
+    assert certificate.ok, certificate.render()
+    comparison = compare(quiet_root, root)
+    assert comparison.ok, comparison.render()
+
+
+def test_interrupt_stops_with_exit_code_3_and_resume_finishes(
+    spec: Path, quiet_root: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    driver = subprocess.Popen(
+        foretune("run", spec, "--root", root), start_new_session=True, stdout=subprocess.PIPE, text=True
+    )
+    while not MetaDatasetReader(root).curves(columns=["epoch"]).shape[0]:
+        assert driver.poll() is None
+        time.sleep(0.1)
+    driver.send_signal(signal.SIGINT)
+    output, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 3
+    assert f"continue with: foretune resume {root}" in output
+    run_to_end("resume", root)
+    assert compare(quiet_root, root).ok
+
+
+def test_finished_sweep_runs_nothing_again(spec: Path, quiet_root: Path) -> None:
+    before = pd.read_parquet(quiet_root / "curves")
+    began_s = time.monotonic()
+    run_to_end("run", spec, "--root", quiet_root)
+    assert time.monotonic() - began_s < 60
+    pd.testing.assert_frame_equal(pd.read_parquet(quiet_root / "curves"), before)
