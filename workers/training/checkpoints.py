@@ -7,6 +7,7 @@ checkpoint is written aside, fsynced and renamed; its JSON holds the tensors' SH
 torn or altered one is known as such. What stands survives restarts; ``release`` removes it.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from orchestrator.contracts import CurvePoint
@@ -28,6 +30,8 @@ _log = logging.getLogger(__name__)
 _VERSION = 1
 _TENSORS, _FACTS = "tensors.safetensors", "checkpoint.json"
 _ATTEMPT, _EPOCH = re.compile(r"attempt-(\d+)"), re.compile(r"epoch-(\d+)")
+
+_STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
 
 Fault = Callable[[str], None]
 """Called at named points; tests cut there."""
@@ -66,6 +70,9 @@ class CheckpointStore:
         Args:
             checkpoint: The trial's state after an epoch.
             attempt: Whose folder it goes to.
+
+        Raises:
+            OSError: The storage is full, read-only or broken.
         """
         target = self._attempt_folder(checkpoint.trial_id, attempt) / f"epoch-{checkpoint.epoch:04d}"
         aside = target.with_name(f".{target.name}.part")
@@ -75,7 +82,10 @@ class CheckpointStore:
         tensors = {f"weights/{name}": tensor for name, tensor in checkpoint.weights.items()}
         tensors |= {f"optimizer/{name}": tensor for name, tensor in checkpoint.optimizer_tensors.items()}
         owned = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-        save_file(owned, aside / _TENSORS)
+        try:
+            save_file(owned, aside / _TENSORS)
+        except SafetensorError as error:  # it hides the system's error number in its text
+            raise OSError(errno.EIO, f"{aside / _TENSORS} can't be written: {error}") from error
         self._fault("checkpoint_tensors_written")
         facts = {
             "version": _VERSION,
@@ -158,6 +168,11 @@ class CheckpointStore:
 
     def _attempt_folder(self, trial_id: str, attempt: int) -> Path:
         return self._trial_folder(trial_id) / f"attempt-{attempt}"
+
+
+def is_storage_error(error: BaseException) -> bool:
+    """Whether the root's storage, and not the trial, is to blame: full, read-only, broken or gone."""
+    return isinstance(error, OSError) and error.errno in _STORAGE_ERRORS
 
 
 def fsync_path(path: Path) -> None:

@@ -31,7 +31,7 @@ from orchestrator.contracts import (
 )
 from workers.models.base import BaseCache
 from workers.tasks.records import Task
-from workers.training.checkpoints import CheckpointStore, Fault, no_fault
+from workers.training.checkpoints import CheckpointStore, Fault, is_storage_error, no_fault
 from workers.training.control import Decision, TrainerControl
 from workers.training.description import Measure, task_record, zero_shot_features
 from workers.training.encoding import EncodedTask, EncodingCache
@@ -141,7 +141,7 @@ class Trainer:
         except InputError as error:
             outcome, reason = Outcome.FAILED, str(error)
         except Exception as error:  # noqa: BLE001  (a worker's outermost edge: it becomes the trial's outcome)
-            outcome = Outcome.OUT_OF_MEMORY if is_out_of_memory(error) else Outcome.FAILED
+            outcome = _outcome(error)
             reason = _reason(error, outcome)
             _log.warning("trial ended by an error trial=%s outcome=%s", lease.trial.trial_id, outcome)
         if outcome is None:
@@ -304,8 +304,15 @@ def error_tail(trace: str) -> str:
     return "\n".join(trace.splitlines()[-_TRACEBACK_LINES:])
 
 
+def _outcome(error: Exception) -> Outcome:
+    """Tell what an unexpected error is: a config too large, storage that fails (tried again), or a defect."""
+    if is_out_of_memory(error):
+        return Outcome.OUT_OF_MEMORY
+    return Outcome.LOST if is_storage_error(error) else Outcome.FAILED
+
+
 def _reason(error: Exception, outcome: Outcome) -> str:
-    """Return one line for a config that does not fit, the traceback's tail for anything else."""
-    if outcome is Outcome.OUT_OF_MEMORY:
+    """Return the traceback's tail for a defect, one line for anything else."""
+    if outcome is not Outcome.FAILED:
         return f"{type(error).__name__}: {' '.join(str(error).split())}"
     return error_tail("".join(traceback.format_exception(error)))

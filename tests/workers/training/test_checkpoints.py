@@ -8,9 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
 from orchestrator.contracts import ConfigId, CurvePoint, TaskId, TrialId
-from workers.training.checkpoints import Checkpoint, CheckpointStore
+from workers.training.checkpoints import Checkpoint, CheckpointStore, is_storage_error
 
 TRIAL = "0a1b2c"
 
@@ -185,3 +186,16 @@ def test_weights_of_an_epoch_are_found_whichever_attempt_kept_them(tmp_path: Pat
     assert weights is not None
     assert torch.equal(weights["layer.lora_A"], checkpoint(1).weights["layer.lora_A"])
     assert store.weights_of(TRIAL, 2) is None
+
+
+def test_tensors_that_cannot_be_written_are_a_storage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("workers.training.checkpoints.save_file", full)
+    with pytest.raises(OSError, match="No space left on device") as refusal:
+        CheckpointStore(tmp_path).save(checkpoint(1), attempt=0)
+    assert is_storage_error(refusal.value)
+    assert CheckpointStore(tmp_path).newest(TRIAL, 0) is None

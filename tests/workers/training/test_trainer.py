@@ -1,6 +1,7 @@
 """Trials: what they measure does not depend on where, when or how often they run; what happens is told."""
 
 import contextlib
+import errno
 import json
 import os
 import subprocess
@@ -319,6 +320,8 @@ def test_a_loss_beyond_the_bound_diverges(random_base: Path, tmp_path: Path) -> 
         (MemoryError("no room"), Outcome.OUT_OF_MEMORY),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), Outcome.OUT_OF_MEMORY),
         (RuntimeError("a defect"), Outcome.FAILED),
+        (OSError(errno.ENOSPC, "No space left on device"), Outcome.LOST),
+        (FileNotFoundError(errno.ENOENT, "a file of the user's"), Outcome.FAILED),
     ],
 )
 def test_an_error_in_training_becomes_an_outcome_and_the_next_trial_runs(
