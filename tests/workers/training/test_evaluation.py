@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from workers.metrics import exact_match, token_f1
+from transformers import PreTrainedModel
 
 from tests.support.tiny import SETTINGS, make_task, make_trial
+from workers.metrics import exact_match, token_f1
 from workers.models.base import BaseModel
 from workers.training import evaluation
 from workers.training.encoding import EncodedExample, EncodedTask, encode_task
@@ -36,11 +37,14 @@ def half_trained(random_base: Path, loaded_base: BaseModel, encoded: EncodedTask
     return run
 
 
-def _generated(run: TrialRun, base: BaseModel, examples: tuple[EncodedExample, ...], cap: int) -> list[str]:
+def _generated(
+    model: PreTrainedModel, base: BaseModel, examples: tuple[EncodedExample, ...], cap: int
+) -> list[str]:
     """The answers of transformers' own greedy decoder, one question at a time."""
     answers = []
-    generate: Any = run.adapted.model.generate
-    run.adapted.model.train(False)
+    generate: Any = model.generate
+    was_training = model.training
+    model.train(False)
     for example in examples:
         prompt = torch.tensor([example.tokens[: example.prompt_tokens]])
         whole = generate(
@@ -53,7 +57,7 @@ def _generated(run: TrialRun, base: BaseModel, examples: tuple[EncodedExample, .
         )
         answer = base.tokenizer.decode(whole[0, example.prompt_tokens :], skip_special_tokens=True)
         answers.append(str(answer).strip())
-    run.adapted.model.train()
+    model.train(was_training)
     return answers
 
 
@@ -73,13 +77,30 @@ def test_answers_are_those_of_plain_greedy_generation(
     metrics = evaluate_split(half_trained.adapted.model, loaded_base.tokenizer, examples, settings)
     longest = max(len(example.answer_tokens) for example in examples)
     cap = min(max_new_tokens, longest + ANSWER_MARGIN_TOKENS)
-    expected = _generated(half_trained, loaded_base, examples, cap)
+    expected = _generated(half_trained.adapted.model, loaded_base, examples, cap)
     assert list(metrics.answers) == expected
     pairs = list(zip(expected, (example.answer for example in examples), strict=True))
     assert metrics.exact_match == pytest.approx(sum(exact_match(*pair) for pair in pairs) / len(pairs))
     assert metrics.token_f1 == pytest.approx(sum(token_f1(*pair) for pair in pairs) / len(pairs))
     if max_new_tokens == 64:
         assert 0 < metrics.exact_match < 1, "the fixture should be half trained, or this test shows little"
+
+
+def test_long_answers_are_those_of_plain_greedy_generation(
+    loaded_base: BaseModel, encoded: EncodedTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random weights talk on to the cap, and a token at a wrong place would lead them elsewhere."""
+    monkeypatch.setattr(evaluation, "ANSWER_MARGIN_TOKENS", 15)
+    question = encoded.validation[0].tokens[: encoded.validation[0].prompt_tokens]
+    long = EncodedExample((*question, *range(10, 21), encoded.train[0].tokens[-1]), len(question), "x")
+    # The shorter cap of the first split ends most rows early, the others have to go on undisturbed.
+    splits = [encoded.train[:24], (*encoded.validation, long)]
+    found = evaluate_splits(loaded_base.model, loaded_base.tokenizer, splits, ALL)
+    for metrics, split in zip(found, splits, strict=True):
+        cap = max(len(example.answer_tokens) for example in split) + 15
+        expected = _generated(loaded_base.model, loaded_base, split, cap)
+        assert len(set(expected)) > 5
+        assert list(metrics.answers) == expected
 
 
 def test_losses_are_those_of_the_full_logits(
