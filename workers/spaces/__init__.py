@@ -1,0 +1,1 @@
+"""What search spaces are made of: parameters, known names, presets, changes to them. No torch."""
