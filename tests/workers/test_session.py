@@ -254,7 +254,7 @@ def test_a_task_is_described_after_the_trials_before_it(start: Start, random_bas
     record = reports[-1].record
     assert record is not None
     assert (record.name, record.train_examples, record.eval_examples) == ("elders", 24, 6)
-    assert record.meta_features["facts"] == 6.0
+    assert record.meta_features["wordings_per_fact"] == 4.0
     assert record.meta_features["zero_shot_loss"] > 3.0
     (refused,) = session.exchange([DescribeTask(**(fields | {"task_id": "other"}))], 60.0)
     assert isinstance(refused, TaskDescribed)

@@ -29,11 +29,12 @@ from orchestrator.contracts import (
     TrialEnded,
     TrialStarted,
 )
+from workers.metafeatures import measure_encoded
 from workers.models.base import BaseCache
 from workers.tasks.records import Task
 from workers.training.checkpoints import CheckpointStore, Fault, is_storage_error, no_fault
 from workers.training.control import Decision, TrainerControl
-from workers.training.description import Measure, task_record, zero_shot_features
+from workers.training.description import Measure, task_record
 from workers.training.encoding import EncodedTask, EncodingCache
 from workers.training.evaluation import evaluate_splits
 from workers.training.export import export_adapter
@@ -74,7 +75,7 @@ class Trainer:
         root: Path,
         *,
         load_task: Callable[[str], Task],
-        measure_task: Measure = zero_shot_features,
+        measure_task: Measure = measure_encoded,
         device: str = "cpu",
         fault: Fault = no_fault,
     ) -> None:
