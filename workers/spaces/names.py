@@ -107,7 +107,7 @@ NAMES: Mapping[str, Name] = MappingProxyType(
             kind=float,
             low=0.0,
             high=0.99,
-            meaning="share of all steps over which the learning rate rises; 0.03 where left out",
+            meaning="share of all steps over which the learning rate rises",
         ),
         "weight_decay": Name(
             kind=float, low=0.0, high=10.0, meaning="decoupled decay of the adapters' weights"
