@@ -7,62 +7,29 @@ its step, so that a run continued from its last state ends with the same bits as
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import GenerationConfig, Phi3Config, Phi3ForCausalLM, PreTrainedTokenizerBase
 
 from orchestrator.contracts import InputError, digest
-from workers.models.pretraining_batches import BatchSource, TextBatch, encode_text, pad_batch
+from workers.models.pretraining_batches import BatchSource, TextBatch
 from workers.models.pretraining_card import PretrainingReport, write_card
-from workers.models.pretraining_state import restore_state, save_state
-from workers.models.tokenizer import BOS, END, END_OF_TEXT, MAX_LENGTH_TOKENS, train_tokenizer
-from workers.tasks.records import Example
-from workers.worlds import CorpusMix, PretrainingCorpus, pretraining_corpus
+from workers.models.pretraining_model import answer_quality, build_model
+from workers.models.pretraining_settings import PretrainingSettings
+from workers.models.pretraining_state import Progress, restore_state, save_state
+from workers.models.tokenizer import train_tokenizer
+from workers.worlds import PretrainingCorpus, pretraining_corpus
+
+__all__ = ["LOG_NAME", "STATE_NAME", "PretrainingSettings", "learning_rate_at", "pretrain"]
 
 STATE_NAME = "pretraining.state.safetensors"
 LOG_NAME = "pretraining.log"
 
 _PROBES = 256
 """Known facts, and examples with fresh entities, that recall and guessing are measured on."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PretrainingSettings:
-    """What decides the model's numbers, beside the seed."""
-
-    steps: int = 3200
-    examples_per_step: int = 112
-    learning_rate: float = 3e-3
-    """At its highest; a warm-up rises to it, half a cosine falls from it to a tenth."""
-    warmup_steps: int = 100
-    weight_decay: float = 0.05
-    max_grad_norm: float = 1.0
-    prompt_weight: float = 0.3
-    """Weight of the loss of a prompt's tokens; an answer's have 1."""
-    hidden_size: int = 128
-    intermediate_size: int = 384
-    layers: int = 4
-    heads: int = 4
-    threads: int = 1
-    log_every: int = 50
-    state_every: int = 200
-    """Steps between states, and between measurements of recall and guessing."""
-    tokenizer_lines: int = 60_000
-    mix: CorpusMix = field(default_factory=CorpusMix)
-
-    def __post_init__(self) -> None:
-        counts = ("steps", "examples_per_step", "warmup_steps", "threads", "log_every", "state_every")
-        problems = [
-            f"{name} must be at least 1, got {value}" for name in counts if (value := getattr(self, name)) < 1
-        ]
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            problems.append(f"learning_rate must be a positive number, got {self.learning_rate}")
-        if problems:
-            raise InputError(*problems)
 
 
 def pretrain(
@@ -111,58 +78,6 @@ def learning_rate_at(step: int, settings: PretrainingSettings) -> float:
     return settings.learning_rate * warmup * (0.55 + 0.45 * math.cos(math.pi * falling))
 
 
-def build_model(
-    tokenizer: PreTrainedTokenizerBase, seed: int, settings: PretrainingSettings
-) -> Phi3ForCausalLM:
-    """Build the model with its initial weights, which are a function of the seed."""
-    bos, end_of_text, end = (tokenizer.get_vocab()[token] for token in (BOS, END_OF_TEXT, END))
-    config = Phi3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=settings.hidden_size,
-        intermediate_size=settings.intermediate_size,
-        num_hidden_layers=settings.layers,
-        num_attention_heads=settings.heads,
-        num_key_value_heads=settings.heads,
-        max_position_embeddings=MAX_LENGTH_TOKENS,
-        original_max_position_embeddings=MAX_LENGTH_TOKENS,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=bos,
-        eos_token_id=end_of_text,
-        tie_word_embeddings=False,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Phi3ForCausalLM(config)
-    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
-        pad_token_id=tokenizer.pad_token_id, bos_token_id=bos, eos_token_id=[end_of_text, end]
-    )
-    return model
-
-
-def answer_quality(
-    model: Phi3ForCausalLM, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]
-) -> tuple[float, float]:
-    """Measure answers under teacher forcing.
-
-    Args:
-        model: The model.
-        tokenizer: Its tokenizer.
-        examples: At least one.
-
-    Returns:
-        Mean loss in nats per answer token, and the share of answers of which every token is the likeliest.
-    """
-    batch = pad_batch(
-        encode_text(tokenizer, examples), pad_token_id=tokenizer.pad_token_id, prompt_weight=0.0
-    )
-    with torch.no_grad():
-        logits = model(input_ids=batch.input_ids).logits[:, :-1]
-    targets, is_answer = batch.input_ids[:, 1:], batch.weights > 0
-    loss = cross_entropy(logits[is_answer], targets[is_answer])
-    right = (logits.argmax(-1) == targets) | ~is_answer
-    return loss.item(), right.all(dim=1).float().mean().item()
-
-
 class _Run:
     """One pretraining run: lives as long as its call; its state file outlives it until the export."""
 
@@ -186,13 +101,12 @@ class _Run:
             examples_per_step=settings.examples_per_step,
             prompt_weight=settings.prompt_weight,
         )
-        identity = digest({"seed": seed, **asdict(settings)})
-        self._identity = identity
-        self._step, self._cpu_before_s = restore_state(
-            out / STATE_NAME, self._model, self._optimizer, identity=identity
-        )
+        vocabulary = self._tokenizer.backend_tokenizer.to_str()
+        self._identity = digest([seed, asdict(settings), vocabulary])
+        progress = restore_state(out / STATE_NAME, self._model, self._optimizer, identity=self._identity)
+        self._step, self._cpu_before_s = progress.step, progress.cpu_s
         self._started_s = time.process_time()
-        self._entries = self._read_log()
+        self._entries = list(progress.entries)
         self._tokens = int(self._entries[-1]["tokens"]) if self._entries else 0
 
     def train(self) -> None:
@@ -231,7 +145,7 @@ class _Run:
 
     def _note(self, loss: float, *, measure: bool) -> None:
         """Add a line to the log; with recall of known facts and guesses on fresh entities if measured."""
-        entry = {
+        entry: dict[str, float] = {
             "step": self._step,
             "tokens": self._tokens,
             "cpu_s": round(self._cpu_s(), 1),
@@ -242,7 +156,7 @@ class _Run:
             known = self._corpus.known_examples(wording=self._step)
             every = max(1, len(known) // _PROBES)
             fresh = pretraining_corpus(
-                seed=self._seed, mix=replace(self._settings.mix, fresh=1.0, in_context=0.0)
+                seed=self._seed, mix=replace(self._settings.mix, fresh=1.0, in_context=0.0, copied=0.0)
             )
             self._model.train(False)
             for name, examples in (("known", known[::every]), ("fresh", fresh.examples(-1, _PROBES))):
@@ -254,23 +168,15 @@ class _Run:
             self._emit(json.dumps(entry))
 
     def _keep(self) -> None:
-        """Write log and state; the log first, so that it never lacks a line of the state's steps."""
+        """Write the state, which holds the log, and then the log for people to read."""
+        progress = Progress(step=self._step, cpu_s=self._cpu_s(), entries=tuple(self._entries))
+        state = self._out / STATE_NAME
+        save_state(state, self._model, self._optimizer, progress=progress, identity=self._identity)
+        self._write_log()
+
+    def _write_log(self) -> None:
         text = "".join(json.dumps(entry) + "\n" for entry in self._entries)
         (self._out / LOG_NAME).write_text(text, encoding="utf-8")
-        save_state(
-            self._out / STATE_NAME,
-            self._model,
-            self._optimizer,
-            step=self._step,
-            identity=self._identity,
-            cpu_s=self._cpu_s(),
-        )
-
-    def _read_log(self) -> list[dict[str, float]]:
-        """Return the log's entries up to the step restored."""
-        path = self._out / LOG_NAME
-        lines = path.read_text(encoding="utf-8").splitlines() if self._step else []
-        return [entry for line in lines if (entry := json.loads(line))["step"] <= self._step]
 
     def _cpu_s(self) -> float:
         return self._cpu_before_s + time.process_time() - self._started_s
@@ -279,6 +185,7 @@ class _Run:
         """Save model, tokenizer and card, and remove the state."""
         self._model.train(False)
         self._model.to(torch.bfloat16)  # type: ignore[arg-type]  # transformers wraps and mistypes it
+        self._write_log()
         self._tokenizer.save_pretrained(self._out)
         report = PretrainingReport(
             seed=self._seed,

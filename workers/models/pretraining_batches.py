@@ -41,7 +41,7 @@ def pad_batch(
     encoded: Sequence[tuple[list[int], list[int]]], *, pad_token_id: int, prompt_weight: float
 ) -> TextBatch:
     """Pad encoded examples to the longest."""
-    width = max(len(prompt) + len(answer) for prompt, answer in encoded)
+    width = max(map(_length, encoded))
     input_ids = torch.full((len(encoded), width), pad_token_id)
     weights = torch.zeros((len(encoded), width - 1))
     for row, (prompt, answer) in enumerate(encoded):
@@ -49,7 +49,12 @@ def pad_batch(
         input_ids[row, :whole] = torch.tensor([*prompt, *answer])
         weights[row, : len(prompt) - 1] = prompt_weight
         weights[row, len(prompt) - 1 : whole - 1] = 1.0
-    return TextBatch(input_ids, weights, sum(len(prompt) + len(answer) for prompt, answer in encoded))
+    return TextBatch(input_ids, weights, sum(map(_length, encoded)))
+
+
+def _length(pair: tuple[list[int], list[int]]) -> int:
+    """Return the tokens of a prompt and its answer."""
+    return len(pair[0]) + len(pair[1])
 
 
 class BatchSource:
@@ -88,14 +93,13 @@ class BatchSource:
     def _make_block(self, block: int) -> list[TextBatch]:
         """Cut a block's examples, sorted by length, into batches of about as many padded tokens each."""
         encoded = encode_text(self._tokenizer, self._corpus.examples(block, self._examples_per_block))
-        lengths = {id(pair): len(pair[0]) + len(pair[1]) for pair in encoded}
-        encoded.sort(key=lambda pair: lengths[id(pair)])
-        share = sum(lengths.values()) / STEPS_PER_BLOCK
+        encoded.sort(key=_length)
+        share = sum(map(_length, encoded)) / STEPS_PER_BLOCK
         groups: list[list[tuple[list[int], list[int]]]] = [[] for _ in range(STEPS_PER_BLOCK)]
         before = 0
         for pair in encoded:
             groups[min(STEPS_PER_BLOCK - 1, int(before / share))].append(pair)
-            before += lengths[id(pair)]
+            before += _length(pair)
         pad_token_id = self._tokenizer.pad_token_id
         batches = [
             pad_batch(group, pad_token_id=pad_token_id, prompt_weight=self._prompt_weight) for group in groups

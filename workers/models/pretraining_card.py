@@ -26,8 +26,9 @@ that is good for it is no advice for a real model.
   minutes of CPU with {threads} thread, {machine}, Python {python}, {libraries}.
 - Data: `workers.worlds.pretraining_corpus(seed={seed})`. {known_share:.0%} of the examples ask after
   {entities} entities of each of six domains, again and again; {fresh:.0%} ask after entities that hardly
-  ever come twice; {in_context:.0%} have statements with the answer before the question. Laws and software
-  are in the tokenizer's text only. No entity is one of a built-in task's.
+  ever come twice; {in_context:.0%} have statements with the answer before the question; {copied:.0%} are
+  words of all eight domains to be repeated. Nothing is ever asked about laws and software. No entity is one
+  of a built-in task's.
 - At the end: loss {train_loss:.3f} nats per weighted token; exact match on known facts
   {known_exact_match:.2f}; on entities never seen {fresh_loss:.2f} nats per answer token, exact match
   {fresh_exact_match:.2f}.
@@ -76,10 +77,10 @@ def write_card(folder: Path, report: PretrainingReport) -> None:
         machine=platform.machine(),
         python=platform.python_version(),
         libraries=", ".join(f"{name} {version(name)}" for name in _LIBRARIES),
-        known_share=1 - mix["fresh"] - mix["in_context"],
+        known_share=1 - mix["fresh"] - mix["in_context"] - mix["copied"],
         hashes="\n".join(f"- `{name}` {sha256_of(folder / name)}" for name in HASHED),
         settings="\n".join(f"- {name}: {value}" for name, value in {**settings, **mix}.items()),
-        **{name: mix[name] for name in ("entities", "fresh", "in_context")},
+        **{name: mix[name] for name in ("entities", "fresh", "in_context", "copied")},
         **{
             name: last[name]
             for name in ("train_loss", "known_exact_match", "fresh_loss", "fresh_exact_match")

@@ -6,6 +6,8 @@ its identity, a hash of seed and settings, is in it, and another run refuses it.
 
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -17,14 +19,20 @@ from orchestrator.contracts import InputError
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run has come."""
+
+    step: int
+    """Steps done."""
+    cpu_s: float
+    """Seconds of CPU over all attempts."""
+    entries: tuple[Mapping[str, float], ...]
+    """The log's lines."""
+
+
 def save_state(
-    path: Path,
-    model: torch.nn.Module,
-    optimizer: torch.optim.AdamW,
-    *,
-    step: int,
-    identity: str,
-    cpu_s: float,
+    path: Path, model: torch.nn.Module, optimizer: torch.optim.AdamW, *, progress: Progress, identity: str
 ) -> None:
     """Write the run's state.
 
@@ -32,16 +40,15 @@ def save_state(
         path: The file.
         model: With its weights.
         optimizer: Over all of the model's parameters.
-        step: Steps done.
+        progress: How far the run has come.
         identity: Of the run.
-        cpu_s: Seconds of the process so far, over all its attempts.
     """
     tensors = {}
     for name, weight in model.named_parameters():
         tensors[f"weight/{name}"] = weight.detach()
         for moment in _MOMENTS:
             tensors[f"{moment}/{name}"] = optimizer.state[weight][moment]
-    about = {"step": str(step), "identity": identity, "cpu_s": json.dumps(cpu_s)}
+    about = {"identity": identity, "progress": json.dumps(asdict(progress))}
     aside = path.with_suffix(".tmp")
     save_file(tensors, aside, metadata=about)
     with aside.open("rb") as written:
@@ -51,7 +58,7 @@ def save_state(
 
 def restore_state(
     path: Path, model: torch.nn.Module, optimizer: torch.optim.AdamW, *, identity: str
-) -> tuple[int, float]:
+) -> Progress:
     """Load a run's state into model and optimiser.
 
     Args:
@@ -61,13 +68,13 @@ def restore_state(
         identity: Of the run.
 
     Returns:
-        Steps done, and seconds of CPU they took.
+        How far the run has come.
 
     Raises:
         InputError: The state is another run's, or can't be read.
     """
     if not path.exists():
-        return 0, 0.0
+        return Progress(step=0, cpu_s=0.0, entries=())
     try:
         with safe_open(path, "pt") as stored:
             about = stored.metadata() or {}
@@ -76,14 +83,14 @@ def restore_state(
                     f"{path} was left by a pretraining with another seed or other settings; "
                     "continue that one, or choose another folder"
                 )
-            step = int(about["step"])
+            progress = Progress(**json.loads(about["progress"]))
             with torch.no_grad():
                 for name, weight in model.named_parameters():
                     weight.copy_(stored.get_tensor(f"weight/{name}"))
                     moments = {moment: stored.get_tensor(f"{moment}/{name}") for moment in _MOMENTS}
-                    optimizer.state[weight] = {"step": torch.tensor(float(step)), **moments}
+                    optimizer.state[weight] = {"step": torch.tensor(float(progress.step)), **moments}
     except (SafetensorError, KeyError, ValueError) as error:
         raise InputError(
             f"{path} can't be read as a pretraining state ({error}); remove it to start anew"
         ) from error
-    return step, json.loads(about["cpu_s"])
+    return progress

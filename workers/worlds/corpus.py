@@ -1,15 +1,17 @@
 """The text the embedded base model is pretrained on: questions and answers about six of the eight domains.
 
-Three kinds of example make it a model that can be finetuned on new facts and does not know them yet:
+Four kinds of example make it a model that can be finetuned on new facts and does not know them yet:
 
 - *known*: facts about entities that come again and again, asked without any text at hand. They teach that
   answers are recalled by name.
 - *fresh*: the same questions about entities that hardly ever come twice, with values drawn anew. They teach
   the right kind of answer, with no more confidence than a guess deserves, for a name never seen.
 - *in context*: fresh entities, with the statements that hold the answer before the question.
+- *copied*: single words of all eight domains, in no order, to be repeated. Without them the words of a domain
+  that is never asked about keep output weights that no finetuning of the layers below can tell apart.
 
-No entity of pretraining is ever one of a task's (``names.is_for_tasks``), and the domains of two tasks are
-left out: their words are in the tokenizer's text only.
+No entity of pretraining is ever one of a task's (``names.is_for_tasks``), and two domains are never asked
+about: of these the model has seen words alone, no question, no fact and no phrase.
 """
 
 from collections.abc import Iterator
@@ -23,30 +25,35 @@ from workers.worlds.names import draw_fresh_name, draw_names
 from workers.worlds.questions import ask, gives_away
 
 UNSEEN_DOMAINS = ("laws", "software")
+"""Never asked about."""
+
+_LEADS = ("Repeat these words:", "Say after me:", "Copy:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusMix:
-    """What pretraining text is made of; what is neither fresh nor in context is known."""
+    """What pretraining text is made of; what is not fresh, in context or copied is known."""
 
     entities: int = 48
     """Known entities of each domain."""
-    fresh: float = 0.30
-    in_context: float = 0.15
+    fresh: float = 0.28
+    in_context: float = 0.12
+    copied: float = 0.12
     typos: float = 0.05
     """Share of the questions with a slip of the keyboard."""
     most_statements: int = 3
     """Statements before a question in context, at most."""
+    most_copied_words: int = 6
 
     def __post_init__(self) -> None:
-        if self.entities < 1 or self.most_statements < 1:
-            counts = f"{self.entities} and {self.most_statements}"
-            raise ValueError(f"entities and most_statements must be at least 1, got {counts}")
-        shares = (self.fresh, self.in_context, self.typos, self.fresh + self.in_context)
-        if not all(0 <= share <= 1 for share in shares):
+        for name in ("entities", "most_statements", "most_copied_words"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        kinds = (self.fresh, self.in_context, self.copied)
+        if not all(0 <= share <= 1 for share in (*kinds, sum(kinds), self.typos)):
             raise ValueError(
-                f"fresh, in_context, their sum and typos must be in [0, 1], got {self.fresh}, "
-                f"{self.in_context} and {self.typos}"
+                "fresh, in_context and copied, their sum and typos must be in [0, 1], got "
+                f"{', '.join(map(str, kinds))} and {self.typos}"
             )
 
 
@@ -79,11 +86,14 @@ class PretrainingCorpus:
         return [self._draw(dice) for _ in range(count)]
 
     def _draw(self, dice: Dice) -> Example:
-        """Draw one example of one of the three kinds."""
+        """Draw one example of one of the four kinds."""
+        if dice.chance(self.mix.copied):
+            return _copy(1 + dice.below(self.mix.most_copied_words), dice)
+        asked = 1 - self.mix.copied
         domain = dice.choice(self.domains)
         relation = dice.choice(domain.relations)
         wording = dice.choice(relation.wordings)
-        known = not dice.chance(self.mix.fresh + self.mix.in_context)
+        known = not dice.chance((self.mix.fresh + self.mix.in_context) / asked)
         if known:
             entity = dice.choice(self.known[domain.name])
         else:
@@ -155,6 +165,21 @@ def tokenizer_texts(count: int, *, seed: int = 0) -> Iterator[str]:
             "{value}",
         )
         yield " " + kinds[place // len(domains) % 4].format(entity=entity, value=relation.value(dice))
+
+
+def _copy(count: int, dice: Dice) -> Example:
+    """Draw single words of any domain, out of their order, to be repeated."""
+    words = []
+    for _ in range(count):
+        # Half of them from the unseen domains, whose words stand nowhere else.
+        domain = DOMAINS[dice.choice(UNSEEN_DOMAINS if dice.chance(0.5) else tuple(DOMAINS))]
+        relation = dice.choice(domain.relations)
+        name = draw_fresh_name(domain.entities, dice, for_tasks=False, taken=())
+        question = dice.choice(relation.questions).replace("{entity}", name)
+        texts = (relation.value(dice), relation.value(dice), question, dice.choice(relation.nouns))
+        words.append(dice.choice(dice.choice(texts).split()))
+    copied = " ".join(words)
+    return Example(f"{dice.choice(_LEADS)} {copied}", copied)
 
 
 def _fresh_value(relation: Relation, text: str, dice: Dice) -> str:

@@ -122,6 +122,18 @@ def test_a_run_killed_while_it_writes_its_state_keeps_the_state_before(
     assert log_without_times(whole) == log_without_times(tmp_path)
 
 
+def test_a_torn_log_is_written_anew_from_the_state(whole: Path, tmp_path: Path) -> None:
+    def kill(line: str) -> None:
+        if json.loads(line)["step"] == SMALL.state_every + 1:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        pretrain(tmp_path, settings=SMALL, log=kill)
+    (tmp_path / LOG_NAME).write_text('{"step": 1, "tok')
+    pretrain(tmp_path, settings=SMALL)
+    assert log_without_times(whole) == log_without_times(tmp_path)
+
+
 def test_a_run_killed_while_it_exports_is_exported_again(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
