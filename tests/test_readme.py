@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -80,7 +81,7 @@ def test_adapter_of_the_quickstart_loads_with_peft_and_answers(story: str, folde
 
     (adapter,) = re.findall(r"from_pretrained\(base, '([^']+)'\)", story)
     base = AutoModelForCausalLM.from_pretrained(PATH)
-    tokenizer = AutoTokenizer.from_pretrained(PATH)
+    tokenizer: Any = AutoTokenizer.from_pretrained(PATH)
     model = PeftModel.from_pretrained(base, folder / adapter)
     rows = [
         json.loads(line) for line in (folder / "runs" / "worlds" / "machines.jsonl").read_text().splitlines()

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-from workers.space import SearchSpace
-
 from orchestrator.app.spec import ConfigsEntry, SweepSpec
 from orchestrator.contracts import Config, InputError, Trial, digest
 from workers.models.location import base_fingerprint
+from workers.space import SearchSpace
 from workers.tasks.loading import load_task
 from workers.tasks.records import Task
 
@@ -59,27 +58,31 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
         fingerprint = base_fingerprint(spec.base_model)
     except InputError as err:
         problems += err.problems
-    if isinstance(spec.configs, tuple):
-        problems += _faults_of_listed_configs(spec, space)
+    listed = _listed_configs(spec, space, problems)
     problems += _faults_of_names(tasks)
     if problems:
         raise InputError(*problems)
     return SweepPlan(
-        trials=tuple(_lay_out(spec, space, tasks, fingerprint)),
+        trials=tuple(_lay_out(spec, space, tasks, listed, fingerprint)),
         tasks=tuple(tasks),
         space=space,
         base_fingerprint=fingerprint,
     )
 
 
-def _faults_of_listed_configs(spec: SweepSpec, space: SearchSpace) -> list[str]:
-    problems: list[str] = []
+def _listed_configs(spec: SweepSpec, space: SearchSpace, problems: list[str]) -> list[Config]:
+    """Return the configs that the spec spells out, completed by the space; faults go to ``problems``."""
+    listed: list[Config] = []
     for number, config in enumerate(spec.configs if isinstance(spec.configs, tuple) else (), start=1):
         try:
-            space.check(config)
+            completed = space.check(config)
         except InputError as err:
             problems += [f"config {number} of `configs`: {problem}" for problem in err.problems]
-    return problems
+            continue
+        if completed in listed:
+            problems.append(f"config {number} of `configs` is the same as one before it; name each once")
+        listed.append(completed)
+    return listed
 
 
 def _faults_of_names(tasks: list[PlannedTask]) -> list[str]:
@@ -98,22 +101,23 @@ def _faults_of_names(tasks: list[PlannedTask]) -> list[str]:
     return problems
 
 
-def _configs_of_task(spec: SweepSpec, space: SearchSpace, task: Task) -> list[Config]:
-    if not isinstance(spec.configs, ConfigsEntry):
-        return list(spec.configs)
-    seed = spec.configs.seed
-    if not spec.configs.shared:
+def _drawn_configs(entry: ConfigsEntry, space: SearchSpace, task: Task) -> list[Config]:
+    seed = entry.seed
+    if not entry.shared:
         seed = int(digest([seed, task.task_id])[:8], 16)
-    configs: list[Config] = [space.default()] if spec.configs.include_default else []
-    for config in space.sample(spec.configs.count, seed=seed):
-        if len(configs) < spec.configs.count and config not in configs:
+    configs: list[Config] = [space.default()] if entry.include_default else []
+    for config in space.sample(entry.count, seed=seed):
+        if len(configs) < entry.count and config not in configs:
             configs.append(config)
     return configs
 
 
-def _lay_out(spec: SweepSpec, space: SearchSpace, tasks: list[PlannedTask], fingerprint: str) -> list[Trial]:
+def _lay_out(
+    spec: SweepSpec, space: SearchSpace, tasks: list[PlannedTask], listed: list[Config], fingerprint: str
+) -> list[Trial]:
     settings = spec.training_settings()
-    by_task = [_configs_of_task(spec, space, planned.task) for planned in tasks]
+    drawn = spec.configs if isinstance(spec.configs, ConfigsEntry) else None
+    by_task = [_drawn_configs(drawn, space, planned.task) if drawn else listed for planned in tasks]
     trials: list[Trial] = []
     for index in range(max(len(configs) for configs in by_task)):
         for planned, configs in zip(tasks, by_task, strict=True):

@@ -96,7 +96,7 @@ def quickstart(folder: Path, *, console: Console) -> int:
         _contestants(advice),
         root=folder / "quickstart-tuned",
         like=spec,
-        epochs=advice.choices[0].epochs,
+        epochs=advice.plan.choices[0].epochs,
     )
     untrained = zero_shot(advice.task, advice.base, spec.training_settings())
     console.print(_comparison(untrained, results))
@@ -148,7 +148,7 @@ def _run_and_kill(root: Path, console: Console) -> None:
 
 def _contestants(advice: Advice) -> dict[str, Config]:
     """Return the configs to finetune with, by the labels of the comparison."""
-    return {"default config": advice.default_config, "recommended": advice.choices[0].config}
+    return {"default config": advice.default_config, "recommended": advice.plan.choices[0].config}
 
 
 def _comparison(untrained: SplitMetrics, results: list[FinetuneResult]) -> Table:

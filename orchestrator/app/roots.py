@@ -95,3 +95,18 @@ def planned_trials(root: Path) -> list[TrialId]:
     """Return the ids of all planned trials of a root, in plan order."""
     content = json.loads(RootLayout(root).plan_json.read_text())
     return [TrialId(trial_id) for trial_id in content["trials"]]
+
+
+def newest_root(folder: Path) -> Path:
+    """Return the sweep under a folder that was written last.
+
+    Raises:
+        InputError: There is none.
+    """
+    specs = [path for path in folder.glob(f"*/{RootLayout(folder).sweep_yaml.name}") if path.is_file()]
+    if not specs:
+        raise InputError(
+            f"there is nothing to learn from: no sweep under ./{folder}; run `foretune quickstart`, or name "
+            "a sweep with --root"
+        )
+    return max(specs, key=lambda path: RootLayout(path.parent).ledger_dir.stat().st_mtime).parent

@@ -1,6 +1,7 @@
 """The sweep's spec: what a person writes in YAML, checked at the border and handed on as plain records."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -124,8 +125,11 @@ class SweepSpec(_Strict):
                 f"training.horizon_epochs must be at least epochs = {self.epochs}, got {horizon}: the "
                 "schedule can't end before training does"
             )
-        for what, values in (("tasks", [task.source for task in self.tasks]), ("seeds", list(self.seeds))):
-            twice = sorted({str(v) for v in values if values.count(v) > 1})
+        for what, values in (
+            ("tasks", [task.source for task in self.tasks]),
+            ("seeds", map(str, self.seeds)),
+        ):
+            twice = sorted(value for value, times in Counter(values).items() if times > 1)
             if twice:
                 raise ValueError(f"{what} names {', '.join(twice)} more than once; name each once")
         return self
@@ -184,7 +188,7 @@ def parse_spec(content: Mapping[str, Any], *, where: str, folder: Path) -> Sweep
 
 def _absolute(path: str, info: ValidationInfo) -> str:
     """Return a path absolute, taken from the folder of the file it stands in."""
-    folder = (info.context or {}).get("folder", Path())
+    folder: Path = (info.context or {}).get("folder", Path())
     return os.path.abspath(folder / Path(path).expanduser())
 
 

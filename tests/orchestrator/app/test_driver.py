@@ -202,7 +202,7 @@ def test_trial_that_kills_its_workers_is_set_aside_and_the_sweep_goes_on(
     assert drive(tmp_path, plan, pool, on_round=die_of_it)
     trials = MetaDatasetReader(tmp_path).trials().set_index("trial_id")
     assert dict(trials["outcome"].value_counts()) == {"completed": 2, "failed": 1}
-    assert "3 workers died while they ran this trial" in trials.loc[murderer, "error"]
+    assert "3 workers died while they ran this trial" in str(trials.loc[murderer, "error"])
 
 
 def test_stop_request_leaves_a_root_that_continues(tmp_path: Path) -> None:

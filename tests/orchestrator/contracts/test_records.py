@@ -47,7 +47,7 @@ def test_trial_id_ignores_what_leaves_its_numbers_alone(change: dict[str, Any]) 
         {"base_fingerprint": "g"},
         {"space_version": "w"},
         *(
-            {"settings": replace(TrainingSettings(horizon_epochs=10), **{name: value})}
+            {"settings": replace(TrainingSettings(horizon_epochs=10), **{name: value})}  # type: ignore[arg-type]
             for name, value in [
                 ("horizon_epochs", 11),
                 ("examples_per_epoch", 7),

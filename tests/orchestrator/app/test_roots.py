@@ -1,0 +1,63 @@
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.app.roots import check_claim, claim, existing_spec, newest_root, planned_trials
+from orchestrator.app.spec import SweepSpec, parse_spec
+from orchestrator.contracts import InputError, Trial
+from orchestrator.metadataset.layout import RootLayout
+from tests.orchestrator.app.test_driver import a_plan
+
+
+def a_spec(**changes: Any) -> SweepSpec:
+    content = {"name": "s", "base_model": "tiny-phi3", "tasks": ["worlds:towns"], "configs": 2, "epochs": 3}
+    return parse_spec(content | changes, where="s.yaml", folder=Path("/"))
+
+
+def test_claimed_root_remembers_its_spec_and_plan(tmp_path: Path) -> None:
+    plan = a_plan()
+    claim(tmp_path / "root", a_spec(), plan, "{}")
+    assert existing_spec(tmp_path / "root") == a_spec()
+    assert planned_trials(tmp_path / "root") == [trial.trial_id for trial in plan]
+
+
+def test_claim_that_was_cut_short_is_taken_up(tmp_path: Path) -> None:
+    layout = RootLayout(tmp_path)
+    layout.ledger_dir.mkdir()
+    layout.space_json.write_text("half")
+    claim(tmp_path, a_spec(), a_plan(), "{}")
+    assert layout.space_json.read_text() == "{}"
+
+
+def test_root_is_continued_by_the_same_spec_with_other_workers(tmp_path: Path) -> None:
+    claim(tmp_path, a_spec(), a_plan(), "{}")
+    claim(tmp_path, a_spec(workers={"cpus": 2}, keep_adapters=1), a_plan(), "{}")
+
+
+def test_root_is_refused_when_the_same_spec_now_plans_other_trials(tmp_path: Path) -> None:
+    claim(tmp_path, a_spec(), a_plan(), "{}")
+    edited: list[Trial] = [replace(trial, base_fingerprint="other") for trial in a_plan()]
+    with pytest.raises(InputError, match="other task contents or another base model"):
+        claim(tmp_path, a_spec(), edited, "{}")
+
+
+def test_file_as_root_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file"):
+        check_claim(tmp_path / "file", a_spec())
+
+
+def test_newest_root_is_the_one_written_last(tmp_path: Path) -> None:
+    for name, age_s in (("old", 100), ("new", 10)):
+        claim(tmp_path / name, a_spec(), a_plan(), "{}")
+        stamp = (tmp_path / name).stat().st_mtime - age_s
+        os.utime(RootLayout(tmp_path / name).ledger_dir, (stamp, stamp))
+    assert newest_root(tmp_path) == tmp_path / "new"
+
+
+def test_no_sweep_at_all_is_said_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="foretune quickstart"):
+        newest_root(tmp_path)
