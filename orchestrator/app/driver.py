@@ -79,8 +79,8 @@ class SweepDriver:
         scheduler: Built from the same plan and ledger.
         pool: The workers.
         adapters: Decides which finished trials' adapters stay.
-        to_describe: Tasks whose meta-features are not on record yet.
         tally: Counts for people.
+        to_describe: Tasks whose meta-features are not on record yet.
     """
 
     def __init__(

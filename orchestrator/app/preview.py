@@ -68,6 +68,13 @@ class Preview:
 def preview(spec: SweepSpec, root: Path) -> Preview:
     """Plan a sweep and count; writes nothing.
 
+    Args:
+        spec: The checked spec.
+        root: Where it would be run; what is on record there is counted.
+
+    Returns:
+        The counts.
+
     Raises:
         InputError: As ``run_sweep`` would.
     """

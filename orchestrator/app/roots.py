@@ -14,6 +14,12 @@ from orchestrator.metadataset.layout import RootLayout
 def existing_spec(root: Path) -> SweepSpec:
     """Return the spec a root was made for.
 
+    Args:
+        root: The sweep's folder.
+
+    Returns:
+        The spec, its paths absolute.
+
     Raises:
         InputError: The root holds no sweep.
     """
@@ -26,6 +32,10 @@ def existing_spec(root: Path) -> SweepSpec:
 
 def check_claim(root: Path, spec: SweepSpec) -> None:
     """Refuse a root that the spec may not write to; writes nothing.
+
+    Args:
+        root: The folder; need not exist.
+        spec: The checked spec.
 
     Raises:
         InputError: The root belongs to another sweep, or holds something else.
@@ -67,6 +77,9 @@ def claim(root: Path, spec: SweepSpec, trials: Sequence[Trial], space_json: str)
         trials: Its plan.
         space_json: The declared search space.
 
+    Returns:
+        The root's file names.
+
     Raises:
         InputError: The root may not be written, or was planned from other task files or another base model.
     """
@@ -99,6 +112,12 @@ def planned_trials(root: Path) -> list[TrialId]:
 
 def newest_root(folder: Path) -> Path:
     """Return the sweep under a folder that was written last.
+
+    Args:
+        folder: Where sweeps lie side by side.
+
+    Returns:
+        That sweep's root.
 
     Raises:
         InputError: There is none.

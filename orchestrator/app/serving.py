@@ -68,6 +68,11 @@ def serving(root: Path, *, address: str | None = None) -> Iterator[SurrogateClie
 def serve_until_interrupted(root: Path, *, address: str | None, console: Console) -> None:
     """Serve from this process until a signal ends it; on a given cluster, start the actor and return.
 
+    Args:
+        root: The sweep to learn from.
+        address: A running Ray cluster; None: an embedded one.
+        console: Where it is said how to ask.
+
     Raises:
         InputError: As ``serving``.
         NothingLearnedError: As ``serving``.

@@ -79,6 +79,12 @@ class SweepStatus:
 def status_of(root: Path) -> SweepStatus:
     """Read a sweep's status.
 
+    Args:
+        root: The sweep's folder.
+
+    Returns:
+        The status.
+
     Raises:
         InputError: The root holds no sweep.
     """
@@ -114,6 +120,13 @@ def status_of(root: Path) -> SweepStatus:
 
 def certify(root: Path, against: Path | None) -> list[Certificate]:
     """Verify a sweep and, if asked, the other one and that both hold the same results.
+
+    Args:
+        root: The sweep's folder.
+        against: Another sweep's, or None.
+
+    Returns:
+        One certificate a sweep, and one of the comparison.
 
     Raises:
         InputError: A root holds no sweep.

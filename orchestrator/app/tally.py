@@ -137,6 +137,9 @@ class Tally:
         Args:
             running: Trials on workers.
             workers: Workers alive.
+
+        Returns:
+            The counts; the rate is that of the last minute.
         """
         now_s = time.monotonic()
         since_s = max(self._began_s, now_s - _RATE_WINDOW_S)

@@ -14,6 +14,9 @@ def zero_shot(task: Task, base: BaseModel, settings: TrainingSettings) -> SplitM
         task: The task.
         base: The unquantised base model.
         settings: Caps on examples and on tokens.
+
+    Returns:
+        Loss, scores and answers.
     """
     encoded = EncodingCache().get(
         base.tokenizer, base.fingerprint, task, max_length_tokens=settings.max_length_tokens

@@ -6,16 +6,21 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated
 
-import click
 import typer
 
 from orchestrator.cli import data, surrogate, sweeps
 from orchestrator.contracts import OrchestrationError
 
+BAD_INPUT = 2
 EXIT_CODES = """
 Exit codes: 0 done; 1 the answer is no (verify found a fault, two sweeps differ); 2 bad input, nothing was
 changed; 3 stopped before the end, resume continues; 130 interrupted.
 """
+
+def _exit_with(exit_code: int | None, **_options: object) -> None:
+    """End with what a command returned; typer itself would end with 0."""
+    raise typer.Exit(exit_code or 0)
+
 
 app = typer.Typer(
     name="foretune",
@@ -25,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
+    result_callback=_exit_with,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 for module in (sweeps, surrogate, data):
@@ -63,17 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code; see ``foretune --help``.
     """
     try:
-        result = app(args=list(argv) if argv is not None else None, standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as err:
-        typer.echo(err.format_message())
-        return 2
-    except click.ClickException as err:
-        err.show()
-        return 2
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        typer.echo("interrupted", err=True)
-        return 130
+        app(args=list(argv) if argv is not None else None, prog_name="foretune")
+    except SystemExit as err:
+        return err.code if isinstance(err.code, int) else 0
     except OrchestrationError as err:
         typer.echo(f"foretune: {err}", err=True)
-        return 2
-    return result if isinstance(result, int) else 0
+        return BAD_INPUT
+    return 0
