@@ -1,7 +1,9 @@
 """Asking the surrogate about a new task: the actor where one runs, this process where none does."""
 
 import json
+import logging
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,23 +12,25 @@ import ray
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
-from surrogates.client import NoActorError, SurrogateClient
-from workers.metafeatures import measure
 
 from cluster.connection import connected
 from orchestrator.app.peft_format import as_peft
 from orchestrator.app.roots import existing_spec, newest_root
-from orchestrator.app.serving import endpoint_of
+from orchestrator.app.serving import Endpoint, endpoint_of
 from orchestrator.app.spec import SweepSpec
 from orchestrator.contracts import Config, InputError, TrainingSettings
 from orchestrator.metadataset.reader import MetaDatasetReader
+from surrogates.client import SurrogateClient
 from surrogates.metadataset import MetaDataset
 from surrogates.plan import Plan, Prediction
 from surrogates.recommender import Recommender
+from workers.metafeatures import measure
 from workers.models.base import BaseModel, load_base
 from workers.space import SearchSpace
 from workers.tasks.loading import load_task
 from workers.tasks.records import Task
+
+logger = logging.getLogger(__name__)
 
 RUNS = Path("runs")
 """Where a sweep that nobody names is looked for."""
@@ -186,17 +190,22 @@ def _features(root: Path, task: Task, base: BaseModel, spec: SweepSpec) -> Mappi
 
 
 def _ask(root: Path, question: Mapping[str, Any]) -> tuple[Plan, str]:
-    """Ask the root's actor, if one answers; else learn here and now."""
+    """Ask the root's actor, if one runs; else learn here and now. The answer says who gave it."""
     endpoint = endpoint_of(root)
-    if endpoint is not None:
-        answered_by = f"the surrogate actor at {endpoint.address}"
-        try:
-            if ray.is_initialized():
-                return SurrogateClient.connect(root).recommend(**question), answered_by
-            with connected(endpoint.address):
-                return SurrogateClient.connect(root).recommend(**question), answered_by
-        except (InputError, NoActorError):
-            # Its cluster is gone, or it was never there: what follows says who answered instead.
-            pass
+    with ExitStack() as connection:
+        client = _find_actor(root, endpoint, connection) if endpoint else None
+        if client is not None and endpoint is not None:
+            return client.recommend(**question), f"the surrogate actor at {endpoint.address}"
     recommender = Recommender.fit(MetaDataset.from_root(root))
     return recommender.plan(**question), "this process (no surrogate actor runs for this sweep)"
+
+
+def _find_actor(root: Path, endpoint: Endpoint, connection: ExitStack) -> SurrogateClient | None:
+    """Connect to the actor of a root; None if it, or its cluster, is gone."""
+    try:
+        if not ray.is_initialized():
+            connection.enter_context(connected(endpoint.address))
+        return SurrogateClient.connect(root)
+    except InputError as err:
+        logger.info("surrogate actor not reached root=%s reason=%s", root, err)
+        return None

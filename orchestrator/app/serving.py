@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
-from surrogates.client import SurrogateClient
 
 from cluster.connection import connected
 from orchestrator.app.roots import existing_spec
 from orchestrator.app.signals import stop_signals
 from orchestrator.metadataset.durable import write_durably
 from orchestrator.metadataset.layout import RootLayout
+from surrogates.client import SurrogateClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
