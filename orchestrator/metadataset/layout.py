@@ -1,0 +1,97 @@
+"""Where everything of a root lies: the one owner of file names."""
+
+import re
+from pathlib import Path
+
+from orchestrator.contracts import TrialId
+
+_PART = re.compile(r"part-(\d{6,})\.parquet")
+_SEGMENT = re.compile(r"wal-(\d{6,})\.log")
+_ASIDE = re.compile(r"[a-z]+-\d{6,}\.tmp")
+
+
+class RootLayout:
+    """Names the files of one root; touches none.
+
+    Names that begin with ``.`` or ``_`` are hidden from Parquet readers that are given a folder.
+
+    Args:
+        root: The root's folder; need not exist.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.sweep_yaml = root / "sweep.yaml"
+        """The spec as submitted; its presence makes the folder a sweep's root."""
+        self.space_json = root / "space.json"
+        """The declared search space."""
+        self.checkpoints_dir = root / "checkpoints"
+        self.adapters_dir = root / "adapters"
+        self.ledger_dir = root / "_ledger"
+        self.plan_json = self.ledger_dir / "plan.json"
+        """Ids of all planned trials."""
+        self.endpoint_json = self.ledger_dir / "surrogate.json"
+        """Where the root's surrogate actor answers."""
+        self.lock_file = self.ledger_dir / "lock"
+        """Locked by the one process that writes; holds a line that says who."""
+
+    def checkpoint_dir(self, trial_id: TrialId) -> Path:
+        """Return where a living trial keeps its checkpoints."""
+        return self.checkpoints_dir / trial_id
+
+    def adapter_dir(self, trial_id: TrialId) -> Path:
+        """Return where a finished trial's adapter is kept."""
+        return self.adapters_dir / trial_id
+
+    def table_dir(self, table: str) -> Path:
+        """Return the folder of a table; the journal of attempts is the ledger's own."""
+        return (self.ledger_dir if table == "attempts" else self.root) / table
+
+    def part(self, table: str, number: int) -> Path:
+        """Return a table's part file."""
+        return self.table_dir(table) / f"part-{number:06d}.parquet"
+
+    def part_aside(self, table: str, number: int) -> Path:
+        """Return where a part is written before it is renamed; outside the folder that readers list."""
+        return self.ledger_dir / f"{table}-{number:06d}.tmp"
+
+    def parts(self, table: str) -> dict[int, Path]:
+        """Return the parts of a table that exist, by rising number."""
+        return _numbered(self.table_dir(table), _PART)
+
+    def segment(self, number: int) -> Path:
+        """Return a write-ahead segment's file; its rows go to the parts of the same number."""
+        return self.ledger_dir / f"wal-{number:06d}.log"
+
+    def segment_aside(self, number: int) -> Path:
+        """Return where a segment is begun before it is renamed."""
+        return self.ledger_dir / f"wal-{number:06d}.tmp"
+
+    def segments(self) -> dict[int, Path]:
+        """Return the write-ahead segments that exist, by rising number."""
+        return _numbered(self.ledger_dir, _SEGMENT)
+
+    def asides(self) -> list[Path]:
+        """Return parts and segments that were begun and not renamed."""
+        return sorted(path for path in self.ledger_dir.iterdir() if _ASIDE.fullmatch(path.name))
+
+    def strangers(self, table: str) -> list[Path]:
+        """Return what a Parquet reader would take for rows of a table, and is none of its parts."""
+        folder = self.table_dir(table)
+        if not folder.is_dir():
+            return []
+        return sorted(
+            path for path in folder.iterdir() if path.name[0] not in "._" and not _PART.fullmatch(path.name)
+        )
+
+
+def aside(path: Path) -> Path:
+    """Return the hidden name beside a file under which its content is written before it is renamed."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+def _numbered(folder: Path, pattern: re.Pattern[str]) -> dict[int, Path]:
+    if not folder.is_dir():
+        return {}
+    matches = ((pattern.fullmatch(path.name), path) for path in folder.iterdir())
+    return dict(sorted((int(match[1]), path) for match, path in matches if match))
