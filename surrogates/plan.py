@@ -1,0 +1,145 @@
+"""What a recommender answers with: records, and their passage through JSON."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from orchestrator.contracts import Config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """A metric's predicted value, the best up to the planned epochs."""
+
+    metric: str
+    value: float
+    low: float
+    """The interval from low to high is meant to hold 80 % of such tasks."""
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastTrial:
+    """A trial that a choice rests on."""
+
+    trial_id: str
+    task_id: str
+    task_name: str
+    config_distance: float
+    """0 if it ran that very config; 1 would be a config that differs as far as can be in every name."""
+    outcome: str
+    epoch: int | None
+    """Of the best point up to the planned epochs; None if there is none, or the trial failed."""
+    value: float | None
+    """The metric at that epoch."""
+    reports: Mapping[str, float]
+    """Further metrics at that epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One config to run, and how far."""
+
+    rank: int
+    """In the order in which to run them, from 1."""
+    config: Config
+    epochs: int
+    is_fresh: bool
+    """Whether no past task has run this config."""
+    score: Prediction
+    reports: tuple[Prediction, ...]
+    cost_s: float
+    """Predicted seconds for all its epochs."""
+    failure_probability: float
+    expected_regret: float
+    """Of the plan up to here: 0 is the best config on record, 1 the median one."""
+    evidence: tuple[PastTrial, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearTask:
+    """A past task, and what its word counts."""
+
+    task_id: str
+    name: str
+    distance: float | None
+    """In standard deviations of the past tasks' meta-features; None where they are not known."""
+    weight: float
+    """Share of the say that all past tasks have, in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnedFrom:
+    """What the recommender has seen."""
+
+    tasks: int
+    trials: int
+    points: int
+    base_fingerprints: tuple[str, ...]
+    metric: str
+    direction: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """An ordered portfolio under a budget, with what it rests on."""
+
+    budget_s: float
+    choices: tuple[Choice, ...]
+    nearest_tasks: tuple[NearTask, ...]
+    """All past tasks, those that count most first."""
+    strangeness: float | None
+    """Up to 1 is as usual as the past tasks are among themselves; None where it can't be told."""
+    notes: tuple[str, ...]
+    learned_from: LearnedFrom
+
+    @property
+    def cost_s(self) -> float:
+        """Predicted seconds of all choices; within the budget."""
+        return sum(choice.cost_s for choice in self.choices)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain, JSON-ready content; ``from_dict`` gives the plan back."""
+        content: dict[str, Any] = _plain(asdict(self))
+        return content
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Plan":
+        """Build the plan that ``as_dict`` gave.
+
+        Args:
+            content: What ``as_dict`` returned, also after a passage through JSON.
+
+        Returns:
+            A plan equal to the first.
+        """
+        learned = dict(content["learned_from"])
+        learned["base_fingerprints"] = tuple(learned["base_fingerprints"])
+        return cls(
+            budget_s=content["budget_s"],
+            choices=tuple(_choice(choice) for choice in content["choices"]),
+            nearest_tasks=tuple(NearTask(**task) for task in content["nearest_tasks"]),
+            strangeness=content["strangeness"],
+            notes=tuple(content["notes"]),
+            learned_from=LearnedFrom(**learned),
+        )
+
+
+def _choice(content: Mapping[str, Any]) -> Choice:
+    return Choice(
+        **{
+            **content,
+            "score": Prediction(**content["score"]),
+            "reports": tuple(Prediction(**report) for report in content["reports"]),
+            "evidence": tuple(PastTrial(**trial) for trial in content["evidence"]),
+        }
+    )
+
+
+def _plain(content: Any) -> Any:
+    """Return tuples as lists, all the way down."""
+    if isinstance(content, dict):
+        return {key: _plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_plain(value) for value in content]
+    return content

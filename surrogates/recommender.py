@@ -1,0 +1,151 @@
+"""Learns from a meta-dataset, once, and plans for tasks that nobody has tried: transfer only."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from orchestrator.contracts import Config, InputError, NothingLearnedError
+from surrogates.blend import Blend, learn_blend
+from surrogates.candidates import CandidateMaker, Candidates
+from surrogates.costs import CostModel
+from surrogates.encoding import ConfigEncoder, FeatureEncoder
+from surrogates.evidence import Evidence
+from surrogates.failures import FailureModel
+from surrogates.metadataset import MetaDataset
+from surrogates.neighbours import (
+    Neighbourhood,
+    learn_bandwidth,
+    leave_one_out_weights,
+    task_distances,
+    weighted_scores,
+)
+from surrogates.performance import PerformanceModel
+from surrogates.plan import Plan
+from surrogates.question import Question
+from surrogates.score_table import build_table
+
+_MOST_EXCLUDING = 8
+"""Recommenders kept that leave out a task asked about; the one asked longest ago goes first."""
+
+
+class Recommender:
+    """What has been learned, ready to answer. Build it with ``fit``; safe to ask from several threads."""
+
+    def __init__(self, meta: MetaDataset, *, seed: int, notes: Sequence[str]) -> None:
+        self.meta = meta
+        self.notes = tuple(notes)
+        """What every plan has to say beside its own notes."""
+        self._seed = seed
+        encoder = ConfigEncoder(meta.space)
+        self.table = build_table(meta)
+        self.features = FeatureEncoder.fitted([task.features for task in meta.tasks])
+        past = self.features.encode([task.features for task in meta.tasks])
+        encoded = encoder.encode([meta.configs[key] for key in self.table.config_ids])
+        self.neighbourhood = Neighbourhood(features=past, bandwidth=learn_bandwidth(past, self.table.scores))
+        self.model = PerformanceModel(encoded, past, self.table, seed=seed)
+        self.costs = CostModel(encoded, past, self.table.epoch_cost_s, seed=seed)
+        self.failures = FailureModel(encoded, past, self.table.failure_shares, seed=seed)
+        between = task_distances(past, past)
+        others = leave_one_out_weights(between, self.neighbourhood.bandwidth)
+        means, counts = weighted_scores(others, self.table.scores)
+        self.blend: Blend = learn_blend(self.table, self.model.left_out, means, counts)
+        self.maker = CandidateMaker(meta, self.table, encoder, encoded, self.model, self.blend, self.costs)
+        self.pool: Candidates = self.maker.pool(past, seed=seed)
+        self.evidence = Evidence(meta, self.table)
+        self._excluding: OrderedDict[str, Recommender] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def fit(
+        cls, meta: MetaDataset, *, seed: int = 0, exclude_task_ids: Collection[str] = ()
+    ) -> "Recommender":
+        """Learn from a meta-dataset.
+
+        Args:
+            meta: Any, with at least one task on which a trial did not fail.
+            seed: The same seed and meta-dataset give the same recommender.
+            exclude_task_ids: Tasks to learn nothing from.
+
+        Returns:
+            The recommender.
+
+        Raises:
+            NothingLearnedError: No trial is left to learn from.
+            InputError: No trial has a cost above 0.
+        """
+        left = meta.without(exclude_task_ids)
+        barren = left.barren_tasks()
+        left = left.without([task.task_id for task in barren])
+        if not left.tasks:
+            raise NothingLearnedError(
+                "no trial without failure is left to learn from; run a sweep over other tasks than the one "
+                "asked about"
+            )
+        notes = [f"nothing was learned from {task.name}: no trial there worked" for task in barren]
+        if len(left.tasks) == 1:
+            notes.append(
+                f"learned from one task only ({left.tasks[0].name}): how results differ between tasks is not "
+                "known"
+            )
+        return cls(left, seed=seed, notes=notes)
+
+    def plan(
+        self,
+        features: Mapping[str, float],
+        budget_s: float,
+        *,
+        candidates: Sequence[Config] | None = None,
+        k: int | None = None,
+        task_id: str | None = None,
+        base_fingerprint: str | None = None,
+    ) -> Plan:
+        """Plan for a task, by its meta-features alone.
+
+        Args:
+            features: The task's meta-features; missing ones are allowed for.
+            budget_s: Seconds of training and evaluation, above 0.
+            candidates: Configs to choose from; None: the past ones and fresh ones of the space.
+            k: At most so many choices, from 1; None: as many as the budget holds, up to 24.
+            task_id: The task's id; if it has been learned from, its rows are left out of the answer, which
+                takes a fit the first time.
+            base_fingerprint: The base model it is asked for; None: the one that was learned from.
+
+        Returns:
+            The plan; its predicted cost is within the budget.
+
+        Raises:
+            InputError: The budget, ``k``, a candidate or the base model can't be answered.
+            NothingLearnedError: Nothing is left when the task itself is left out.
+        """
+        if task_id is not None and task_id in self.table.task_ids:
+            return self._without(task_id).plan(
+                features, budget_s, candidates=candidates, k=k, base_fingerprint=base_fingerprint
+            )
+        if not (np.isfinite(budget_s) and budget_s > 0):
+            raise InputError(f"a budget must be above 0 s, got {budget_s:g}")
+        if k is not None and k < 1:
+            raise InputError(f"k must be at least 1, got {k}")
+        self._refuse_other_base(base_fingerprint)
+        pool = self.pool if candidates is None else self.maker.given(candidates)
+        return Question(self, features, pool).plan(float(budget_s), k)
+
+    def _refuse_other_base(self, base_fingerprint: str | None) -> None:
+        known = self.meta.base_fingerprints
+        if base_fingerprint is not None and known and base_fingerprint not in known:
+            raise InputError(
+                f"the base model asked about ({base_fingerprint}) is not the one that was learned from "
+                f"({', '.join(known)}); ask for that one, or run a sweep with this one"
+            )
+
+    def _without(self, task_id: str) -> "Recommender":
+        with self._lock:
+            found = self._excluding.get(task_id)
+            if found is None:
+                found = Recommender.fit(self.meta, seed=self._seed, exclude_task_ids=[task_id])
+                self._excluding[task_id] = found
+                if len(self._excluding) > _MOST_EXCLUDING:
+                    self._excluding.popitem(last=False)
+            self._excluding.move_to_end(task_id)
+            return found
