@@ -6,6 +6,7 @@ acknowledged or removed on the strength of a row that is not on disk.
 """
 
 import logging
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +39,7 @@ from orchestrator.contracts import (
     TrialStarted,
     WorkerId,
 )
+from orchestrator.metadataset.layout import RootLayout
 from orchestrator.metadataset.ledger import Ledger
 from orchestrator.scheduling import (
     Conclude,
@@ -75,6 +77,7 @@ class SweepDriver:
 
     Args:
         trials: The plan.
+        layout: Of the sweep's root.
         ledger: The open ledger of the sweep's root.
         scheduler: Built from the same plan and ledger.
         pool: The workers.
@@ -87,6 +90,7 @@ class SweepDriver:
         self,
         trials: Sequence[Trial],
         *,
+        layout: RootLayout,
         ledger: Ledger,
         scheduler: Scheduler,
         pool: Workforce,
@@ -95,6 +99,7 @@ class SweepDriver:
         to_describe: Sequence[DescribeTask],
     ) -> None:
         self._trials: Mapping[TrialId, Trial] = {trial.trial_id: trial for trial in trials}
+        self._layout = layout
         self._ledger = ledger
         self._scheduler = scheduler
         self._pool = pool
@@ -218,6 +223,8 @@ class SweepDriver:
             logger.error("task not described task=%s error=%s", described.task_id, described.error)
 
     def _finish(self, trial_id: TrialId, outcome: Outcome) -> None:
+        # The worker is told to do so too, but the last trial's worker may never hear of it.
+        shutil.rmtree(self._layout.checkpoint_dir(trial_id), ignore_errors=True)
         self._tally.count_outcome(self._trials[trial_id], outcome)
         self._adapters.finished(self._trials[trial_id], outcome)
 

@@ -34,6 +34,8 @@ class SweepStatus:
     planned: int
     outcomes: dict[str, int]
     points: int
+    unpublished_rows: int
+    """Rows in the write-ahead log that Parquet does not show yet."""
     train_s: float
     eval_s: float
     best: tuple[BestTrial, ...]
@@ -54,6 +56,7 @@ class SweepStatus:
             "finished": self.finished,
             "outcomes": self.outcomes,
             "points": self.points,
+            "unpublished_rows": self.unpublished_rows,
             "train_s": self.train_s,
             "eval_s": self.eval_s,
             "best": best,
@@ -65,7 +68,8 @@ class SweepStatus:
         outcomes = ", ".join(f"{count} {name}" for name, count in self.outcomes.items()) or "none yet"
         head.add_row("sweep", f"{self.name} in {self.root}")
         head.add_row("trials", f"{self.finished} of {self.planned} finished: {outcomes}")
-        head.add_row("points", str(self.points))
+        behind = f", {self.unpublished_rows} rows on their way to Parquet" if self.unpublished_rows else ""
+        head.add_row("points", f"{self.points}{behind}")
         head.add_row("cost", f"{self.train_s:.1f} s of training, {self.eval_s:.1f} s of evaluation")
         best = Table(box=None, padding=(0, 2), header_style="bold")
         for column in ("task", "best trial", "epoch", "eval_loss", "exact match", "test exact match"):
@@ -112,6 +116,7 @@ def status_of(root: Path) -> SweepStatus:
         planned=len(planned_trials(root)),
         outcomes=dict(Counter(trials["outcome"]).most_common()),
         points=len(curves),
+        unpublished_rows=reader.unpublished_rows(),
         train_s=float(curves["train_s"].sum()),
         eval_s=float(curves["eval_s"].sum()),
         best=tuple(sorted(best, key=lambda item: item.task)),

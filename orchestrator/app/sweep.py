@@ -98,6 +98,7 @@ def _drive(
         pool = WorkerPool(str(layout.root), count=count, cpus=spec.workers.cpus, gpus=spec.workers.gpus)
         driver = SweepDriver(
             plan.trials,
+            layout=layout,
             ledger=ledger,
             scheduler=scheduler,
             pool=pool,

@@ -86,6 +86,7 @@ class Tally:
         self._epochs_done: Counter[TrialId] = Counter()
         self._best_losses: dict[TrialId, float] = {}
         self._outcomes: Counter[Outcome] = Counter()
+        self._finished: set[TrialId] = set()
         self._points = 0
         self._best: dict[TaskId, Best] = {}
         self._recent: deque[float] = deque()
@@ -127,7 +128,10 @@ class Tally:
             )
 
     def count_outcome(self, trial: Trial, outcome: Outcome) -> None:
-        """Count a trial that has its outcome; epochs it will never run are no longer waited for."""
+        """Count a trial that has its outcome, once; epochs it will never run are no longer waited for."""
+        if trial.trial_id in self._finished:
+            return
+        self._finished.add(trial.trial_id)
         self._outcomes[outcome] += 1
         self._epochs_to_go -= self._planned_epochs[trial.trial_id] - self._epochs_done[trial.trial_id]
 

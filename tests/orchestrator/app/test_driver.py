@@ -63,6 +63,7 @@ def drive(
         scheduler = Scheduler(plan, past=past)
         driver = SweepDriver(
             plan,
+            layout=RootLayout(root),
             ledger=ledger,
             scheduler=scheduler,
             pool=pool,
