@@ -8,9 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import ray
-
 from orchestrator.contracts import InputError
+
+# Ray reads this once, when it is imported. Clusters it starts authenticate by token unless told otherwise;
+# to one that is given by address it would come without.
+os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+import ray
+from ray.exceptions import AuthenticationError
 
 NAMESPACE = "foretune"
 """Ray namespace of every named actor of ours."""
@@ -70,6 +75,11 @@ def open_connection(address: str | None, *, cpus: int | None = None) -> Connecti
         _refuse_silent_host(address)
         try:
             ray.init(address=address, **quiet)
+        except AuthenticationError as err:
+            raise InputError(
+                f"the Ray cluster at {address!r} wants a token and there is none here; put the cluster's "
+                "into RAY_AUTH_TOKEN, or RAY_AUTH_MODE=disabled where it runs without"
+            ) from err
         except (ConnectionError, RuntimeError, ValueError) as err:
             raise InputError(
                 f"no Ray cluster answers at {address!r}: {str(err).splitlines()[0]}; start one with "
@@ -82,6 +92,11 @@ def open_connection(address: str | None, *, cpus: int | None = None) -> Connecti
         cpus=float(resources.get("CPU", 0.0)),
         gpus=float(resources.get("GPU", 0.0)),
     )
+
+
+def is_connected() -> bool:
+    """Return whether this process holds a connection to Ray."""
+    return bool(ray.is_initialized())
 
 
 def _refuse_silent_host(address: str) -> None:

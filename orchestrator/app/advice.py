@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ray
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cluster.connection import connected
+from cluster.connection import connected, is_connected
 from orchestrator.app.peft_format import as_peft
 from orchestrator.app.roots import existing_spec, newest_root
 from orchestrator.app.serving import Endpoint, endpoint_of
@@ -203,7 +202,7 @@ def _ask(root: Path, question: Mapping[str, Any]) -> tuple[Plan, str]:
 def _find_actor(root: Path, endpoint: Endpoint, connection: ExitStack) -> SurrogateClient | None:
     """Connect to the actor of a root; None if it, or its cluster, is gone."""
     try:
-        if not ray.is_initialized():
+        if not is_connected():
             connection.enter_context(connected(endpoint.address))
         return SurrogateClient.connect(root)
     except InputError as err:
