@@ -71,12 +71,12 @@ KNOB_TYPES: dict[str, type] = {field.name: type(field.default) for field in fiel
 
 SHIPPED_KNOBS = {
     "compounds": WorldKnobs(facts=150, relations=6),
-    "laws": WorldKnobs(facts=20, relations=5, wordings=24),
-    "machines": WorldKnobs(facts=30, relations=3, noise=0.4),
+    "laws": WorldKnobs(facts=48, relations=5),
+    "machines": WorldKnobs(facts=40, relations=5, noise=0.5),
     "organisms": WorldKnobs(facts=12, relations=3, noise=0.5),
-    "people": WorldKnobs(facts=50, relations=5, typos=0.5, held_out=True),
-    "recipes": WorldKnobs(facts=75, relations=5, wordings=30, held_out=True, confusable=0.5),
-    "software": WorldKnobs(facts=40, relations=4, noise=0.25),
+    "people": WorldKnobs(facts=100, relations=5, typos=0.7, held_out=True),
+    "recipes": WorldKnobs(facts=110, relations=5, wordings=30, held_out=True, confusable=0.5),
+    "software": WorldKnobs(facts=60, relations=5, noise=0.25),
     "towns": WorldKnobs(facts=15, relations=2, wordings=12),
 }
 """The eight tasks of the embedded default; of laws and software the base model has seen nothing."""
