@@ -147,17 +147,30 @@ class Replay:
         return losses
 
 
-def plan_chooser(*, seed: int = 0, k: int | None = None) -> Chooser:
-    """Return the chooser that asks a recommender fitted on the other tasks."""
-    fitted: dict[tuple[str, ...], Recommender] = {}
+Fitted = dict[tuple[str, ...], Recommender]
+"""Recommenders by the ids of the tasks they learned from, of one meta-dataset."""
+
+
+def plan_chooser(*, seed: int = 0, k: int | None = None, fitted: Fitted | None = None) -> Chooser:
+    """Return the chooser that asks a recommender fitted on the other tasks.
+
+    Args:
+        seed: Of the fits.
+        k: At most so many choices; None: as many as the budget holds.
+        fitted: Where fits are kept; choosers that share it fit once.
+
+    Returns:
+        The chooser.
+    """
+    known: Fitted = {} if fitted is None else fitted
 
     def choose(others: MetaDataset, target: Target) -> list[tuple[str, int]]:
         """Plan with the target's recorded configs as candidates."""
         key = tuple(task.task_id for task in others.tasks)
-        if key not in fitted:
-            fitted[key] = Recommender.fit(others, seed=seed)
+        if key not in known:
+            known[key] = Recommender.fit(others, seed=seed)
         ids = [(others.space.restore(target.configs[name]), name) for name in target.candidates]
-        plan = fitted[key].plan(
+        plan = known[key].plan(
             target.features, target.budget_s, candidates=[config for config, _ in ids], k=k
         )
         return [

@@ -10,6 +10,10 @@ _BANDWIDTHS = (0.25, 0.5, 1.0, 2.0)
 """Tried as multiples of the median distance between past tasks; beside them infinity: all tasks alike."""
 _FEWEST_TASKS = 4
 """Below this many tasks a bandwidth can't be told from luck."""
+_LEAST_GAIN = 0.01
+"""Share of the error that a bandwidth must take away."""
+_EXACT = 1e-12
+"""Mean squared error of scores below which there is nothing to tell apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,11 +140,13 @@ def learn_bandwidth(features: Array, scores: Array) -> float:
     unit = float(np.nanmedian(off_diagonal))
     even = _errors(between, scores, np.inf)
     best, lowest = np.inf, even.mean()
+    if lowest < _EXACT:
+        return np.inf
     for multiple in _BANDWIDTHS:
         errors = _errors(between, scores, multiple * unit)
         gain = even - errors
         luck = gain.std(ddof=1) / np.sqrt(tasks)
-        if gain.mean() > luck and errors.mean() < lowest:
+        if gain.mean() > max(luck, _LEAST_GAIN * even.mean()) and errors.mean() < lowest:
             best, lowest = multiple * unit, errors.mean()
     return best
 
@@ -151,7 +157,8 @@ def leave_one_out_weights(between: Array, bandwidth: float) -> Array:
     weights = np.zeros((tasks, tasks))
     for t in range(tasks):
         others = np.arange(tasks) != t
-        weights[t, others] = likeness(between[t, others], bandwidth)
+        if others.any():
+            weights[t, others] = likeness(between[t, others], bandwidth)
     return weights
 
 

@@ -5,6 +5,7 @@ root.
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -66,10 +67,11 @@ class SurrogateService:
         return {"plan": plan.as_dict(), "version": version}
 
     def info(self) -> dict[str, Any]:
-        """Return the root, the version of what is learned, its size, and the last refresh's error."""
+        """Return root and process id, the version and size of what is learned, the last refresh's error."""
         learned = self._learned
         return {
             "root": self._root,
+            "pid": os.getpid(),
             "version": self._version,
             "tasks": len(learned.meta.tasks) if learned else 0,
             "trials": len(learned.meta.trials) if learned else 0,

@@ -107,8 +107,9 @@ class Space:
         """
         space = copy.deepcopy(self._space)
         space.seed(seed)
-        drawn = space.sample_configuration(count)
-        return [self.restore(dict(config)) for config in (drawn if isinstance(drawn, list) else [drawn])]
+        # ConfigSpace is about to change what it returns for one config asked for by number.
+        drawn = [space.sample_configuration()] if count == 1 else space.sample_configuration(count)
+        return [self.restore(dict(config)) for config in drawn]
 
     def restore(self, config: Mapping[str, Any]) -> dict[str, Scalar]:
         """Give every value the type the space declares, as pandas and numpy may have changed it.
