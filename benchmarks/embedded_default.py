@@ -1,8 +1,8 @@
 """Question: does finetuning the embedded base model behave like finetuning?
 
-Prints, for a sweep of it, a Markdown table a task: the untrained base, the default config, the median and the best
-config, how many fail; and how alike tasks rank configs. Losses are nats per answer token on the validation split at
-the epoch where it is lowest; EM is the exact match on the test split at that epoch.
+Prints, for a sweep of it, a Markdown table a task: the untrained base, the default config, the median and
+the best config, how many fail; and how alike tasks rank configs. Losses are nats per answer token on the
+validation split at the epoch where it is lowest; EM is the exact match on the test split at that epoch.
 
     foretune run examples/embedded-default.yaml --root runs/embedded-default
     python benchmarks/embedded_default.py runs/embedded-default
@@ -27,7 +27,7 @@ FAILS_BELOW = 0.1
 
 
 def incumbents(root: Path) -> pd.DataFrame:
-    """Return one row a trial: its scores at the epoch with the lowest validation loss; failed trials have none."""
+    """Return one row a trial: its scores at the epoch with the lowest validation loss, if it has any."""
     reader = MetaDatasetReader(root)
     curves = reader.curves()
     best = curves.loc[curves.groupby("trial_id")["eval_loss"].idxmin().dropna()]
@@ -53,7 +53,8 @@ def task_row(name: str, rows: pd.DataFrame, default: str, untrained: tuple[float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     parser.add_argument("root", type=Path)
     root = parser.parse_args().root
     spec = existing_spec(root)
@@ -72,7 +73,8 @@ def main() -> None:
     among = better.corr("spearman").to_numpy()[np.triu_indices(better.shape[1], 1)]
     print(
         f"\nSpearman's correlation of configs' losses between tasks: mean {alike.mean():.2f}, lowest "
-        f"{alike.min():.2f}; among the better half of configs: mean {among.mean():.2f}, lowest {among.min():.2f}."
+        f"{alike.min():.2f}; among the better half of configs: mean {among.mean():.2f}, lowest "
+        f"{among.min():.2f}."
     )
     print(f"Training took {trials['train_s'].mean():.1f} s a trial in the mean.")
 

@@ -17,6 +17,7 @@ Exit codes: 0 done; 1 the answer is no (verify found a fault, two sweeps differ)
 changed; 3 stopped before the end, resume continues; 130 interrupted.
 """
 
+
 def _exit_with(exit_code: int | None, **_options: object) -> None:
     """End with what a command returned; typer itself would end with 0."""
     raise typer.Exit(exit_code or 0)

@@ -107,7 +107,7 @@ def test_interrupt_stops_with_exit_code_3_and_resume_finishes(
     while not MetaDatasetReader(root).curves(columns=["epoch"]).shape[0]:
         assert driver.poll() is None
         time.sleep(0.1)
-    driver.send_signal(signal.SIGINT)
+    os.killpg(driver.pid, signal.SIGINT)  # as a terminal does on Ctrl-C: to Ray's processes too
     output, _ = driver.communicate(timeout=60)
     assert driver.returncode == 3
     assert f"continue with: foretune resume {root}" in output
