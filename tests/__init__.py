@@ -1,1 +1,1 @@
-"""."""
+"""Tests; their folders mirror the packages, `support` holds fakes and builders."""

@@ -1,1 +1,1 @@
-"""."""
+"""Fakes and builders that several tests share."""
