@@ -94,7 +94,7 @@ def quickstart(folder: Path, *, console: Console) -> int:
     results = finetune(
         str(new_task),
         _contestants(advice),
-        root=folder / "quickstart-tuned",
+        root=folder / "tuned" / NEW_TASK,
         like=spec,
         epochs=advice.plan.choices[0].epochs,
     )
