@@ -154,7 +154,8 @@ def recommend(task_source: str, budget_s: float, *, root: Path | None = None, k:
         NothingLearnedError: The sweep has no finished trial yet.
     """
     task = load_task(task_source)
-    chosen = (root or newest_root(RUNS)).absolute()
+    shown = root or newest_root(RUNS)
+    chosen = shown.absolute()
     spec = existing_spec(chosen)
     base = load_base(spec.base_model, dtype=spec.training.compute_dtype)
     question = {
@@ -169,7 +170,7 @@ def recommend(task_source: str, budget_s: float, *, root: Path | None = None, k:
         plan=plan,
         task=task,
         base=base,
-        root=chosen,
+        root=shown,
         answered_by=answered_by,
         settings=spec.training_settings(),
         default_config=SearchSpace.from_spec(spec.preset, spec.space).default(),
