@@ -1,5 +1,6 @@
 """Whole sweeps on a real Ray, from the command line, as a person runs them."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from orchestrator.app.roots import planned_trials
+from orchestrator.app.plan import plan_sweep
+from orchestrator.app.roots import claim, planned_trials
+from orchestrator.app.spec import load_spec
 from orchestrator.metadataset.reader import MetaDatasetReader
 from orchestrator.metadataset.verify import compare, verify
 
@@ -121,3 +124,40 @@ def test_finished_sweep_runs_nothing_again(spec: Path, quiet_root: Path) -> None
     run_to_end("run", spec, "--root", quiet_root)
     assert time.monotonic() - began_s < 60
     pd.testing.assert_frame_equal(pd.read_parquet(quiet_root / "curves"), before)
+
+
+def test_served_surrogate_answers_another_process_until_it_is_ended(quiet_root: Path) -> None:
+    ask: list[str | Path] = [
+        "recommend",
+        "worlds:machines",
+        "--budget",
+        "60s",
+        "--root",
+        quiet_root,
+        "--json",
+    ]
+    server = subprocess.Popen(foretune("serve", quiet_root), stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        assert "is up" in server.stdout.readline()
+        served = json.loads(run_to_end(*ask))
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=60)
+    assert server.returncode == 0
+    alone = json.loads(run_to_end(*ask))
+    assert served.pop("answered_by").startswith("the surrogate actor at ")
+    assert alone.pop("answered_by").startswith("this process")
+    assert served == alone
+
+
+def test_surrogate_says_so_when_no_trial_has_finished(spec: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    loaded = load_spec(spec)
+    plan = plan_sweep(loaded)
+    claim(root, loaded, plan.trials, plan.space.to_json())
+    asked = foretune("recommend", "worlds:machines", "--budget", "60s", "--root", root)
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "no trial under" in done.stderr
+    assert "Traceback" not in done.stderr
