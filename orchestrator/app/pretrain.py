@@ -1,7 +1,8 @@
 """Making the embedded base model anew."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -9,7 +10,7 @@ from workers.models.pretraining import PretrainingSettings
 from workers.models.pretraining import pretrain as pretrain_model
 
 
-def pretrain_base(out: Path, *, seed: int, steps: int | None, console: Console) -> None:
+def pretrain_base(out: Path, *, seed: int, steps: int | None, console: Console) -> dict[str, Any]:
     """Pretrain the tiny Phi-3 into a folder, or continue where an interrupted run left off.
 
     Args:
@@ -17,6 +18,9 @@ def pretrain_base(out: Path, *, seed: int, steps: int | None, console: Console) 
         seed: Of the weights, the world and the order of its text.
         steps: Optimizer steps; None: those of the shipped model.
         console: Where the log goes, a line at a time.
+
+    Returns:
+        What was made, as JSON-like values.
     """
     settings = PretrainingSettings()
     if steps is not None:
@@ -24,4 +28,7 @@ def pretrain_base(out: Path, *, seed: int, steps: int | None, console: Console) 
     report = pretrain_model(
         out, seed=seed, settings=settings, log=lambda line: console.print(line, highlight=False, markup=False)
     )
-    console.print(f"Done: {report}", highlight=False, markup=False)
+    console.print(
+        f"Done: {report.parameters} parameters, {report.cpu_s:.0f} CPU seconds; the model lies in {out}"
+    )
+    return asdict(report)

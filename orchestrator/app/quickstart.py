@@ -4,10 +4,13 @@ Each chapter is a command that a person could have typed; the sweep's driver is 
 it can be killed for real.
 """
 
+import json
 import subprocess
 import sys
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -42,15 +45,35 @@ class ChapterFailedError(OrchestrationError):
         return f"`{self.command}` ended with exit code {self.exit_code}; run it by hand to see why"
 
 
-def quickstart(folder: Path, *, console: Console) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """What a quickstart came to."""
+
+    root: Path
+    finished_trials: int
+    points: int
+    new_task: str
+    zero_shot_exact_match: float
+    """Of the untrained base model on the new task's test split."""
+    results: tuple[FinetuneResult, ...]
+    """The default config's, then the recommended one's."""
+    wall_s: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the story as JSON-like values."""
+        content: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        return content
+
+
+def quickstart(folder: Path, *, console: Console) -> Story:
     """Tell the story; everything it makes lies under the folder.
 
     Args:
         folder: Usually ``runs`` in the current folder.
-        console: Where the story goes.
+        console: Where the story goes; a quiet one silences the commands too.
 
     Returns:
-        0.
+        What it came to.
 
     Raises:
         OrchestrationError: A chapter did not end as it must.
@@ -72,8 +95,9 @@ def quickstart(folder: Path, *, console: Console) -> int:
     _run_and_kill(root, console)
 
     _headline(console, "3. Continue it", f"foretune resume {root}")
-    _command(["resume", str(root)])
-    console.print(status_of(root).render())
+    _command(["resume", str(root)], console)
+    status = status_of(root)
+    console.print(status.render())
 
     _headline(console, "4. Was anything lost or doubled?", f"foretune verify {root}")
     (certificate,) = certify(root, None)
@@ -100,11 +124,18 @@ def quickstart(folder: Path, *, console: Console) -> int:
     )
     untrained = zero_shot(advice.task, advice.base, spec.training_settings())
     console.print(_comparison(untrained, results))
-    _headline(
-        console, f"Done in {time.monotonic() - began_s:.0f} s: where everything lies, what is next", None
-    )
+    wall_s = time.monotonic() - began_s
+    _headline(console, f"Done in {wall_s:.0f} s: where everything lies, what is next", None)
     _farewell(console, root, new_task, results)
-    return 0
+    return Story(
+        root=root,
+        finished_trials=status.finished,
+        points=status.points,
+        new_task=NEW_TASK,
+        zero_shot_exact_match=untrained.exact_match,
+        results=tuple(results),
+        wall_s=wall_s,
+    )
 
 
 def _headline(console: Console, title: str, command: str | None) -> None:
@@ -117,8 +148,15 @@ def _argv(arguments: list[str]) -> list[str]:
     return [sys.executable, "-m", "orchestrator.cli", *arguments]
 
 
-def _command(arguments: list[str]) -> None:
-    exit_code = subprocess.run(_argv(arguments), check=False, timeout=_CHAPTER_TIMEOUT_S).returncode
+def _output(console: Console) -> int | None:
+    """Return where a command's own output goes: where ours does, or nowhere."""
+    return subprocess.DEVNULL if console.quiet else None
+
+
+def _command(arguments: list[str], console: Console) -> None:
+    command = _argv(arguments)
+    done = subprocess.run(command, stdout=_output(console), check=False, timeout=_CHAPTER_TIMEOUT_S)
+    exit_code = done.returncode
     if exit_code != 0:
         raise ChapterFailedError(" ".join(["foretune", *arguments]), exit_code)
 
@@ -127,7 +165,7 @@ def _run_and_kill(root: Path, console: Console) -> None:
     """Run the sweep's driver and kill it once it has written some of its rows."""
     arguments = ["run", str(SPEC), "--root", str(root)]
     reader = MetaDatasetReader(root)
-    driver = subprocess.Popen(_argv(arguments))
+    driver = subprocess.Popen(_argv(arguments), stdout=_output(console))
     try:
         while (exit_code := driver.poll()) is None and len(reader.curves()) < _KILL_AFTER_POINTS:
             time.sleep(0.2)

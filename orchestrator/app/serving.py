@@ -65,13 +65,16 @@ def serving(root: Path, *, address: str | None = None) -> Iterator[SurrogateClie
                 layout.endpoint_json.unlink(missing_ok=True)
 
 
-def serve_until_interrupted(root: Path, *, address: str | None, console: Console) -> None:
+def serve_until_interrupted(
+    root: Path, *, address: str | None, console: Console, as_json: bool = False
+) -> None:
     """Serve from this process until a signal ends it; on a given cluster, start the actor and return.
 
     Args:
         root: The sweep to learn from.
         address: A running Ray cluster; None: an embedded one.
         console: Where it is said how to ask.
+        as_json: Say it as one line of JSON instead.
 
     Raises:
         InputError: As ``serving``.
@@ -79,6 +82,11 @@ def serve_until_interrupted(root: Path, *, address: str | None, console: Console
     """
     with serving(root, address=address) as client, stop_signals() as stop:
         info = client.info()
+        if as_json:
+            console.print(json.dumps(info), soft_wrap=True, highlight=False, markup=False)
+            if address is None:
+                wait_for(stop)
+            return
         console.print(f"The surrogate of {root} is up: {info}", soft_wrap=True, highlight=False, markup=False)
         console.print(f"Ask it: foretune recommend TASK --budget 60s --root {root}", soft_wrap=True)
         if address is None:

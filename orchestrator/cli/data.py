@@ -76,9 +76,12 @@ def pretrain(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Optimizer steps; left out: those of the shipped model.")
     ] = None,
+    as_json: AsJson = False,
 ) -> int:
     """Make the embedded base model anew: a tiny Phi-3 pretrained on text about invented worlds."""
     from orchestrator.app.pretrain import pretrain_base
 
-    pretrain_base(out, seed=seed, steps=steps, console=screen())
+    report = pretrain_base(out, seed=seed, steps=steps, console=screen(quiet=as_json))
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
     return 0

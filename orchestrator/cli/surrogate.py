@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
     )
 
 
-def serve(root: Root, address: Address = None) -> int:
+def serve(root: Root, address: Address = None, as_json: AsJson = False) -> int:
     """Start the surrogate actor for a sweep: named, detached, asked by `recommend`.
 
     On an embedded Ray it lives as long as this command, until Ctrl-C; on a given cluster it stays when this
@@ -33,7 +33,7 @@ def serve(root: Root, address: Address = None) -> int:
     """
     from orchestrator.app.serving import serve_until_interrupted
 
-    serve_until_interrupted(root, address=address, console=screen())
+    serve_until_interrupted(root, address=address, console=screen(), as_json=as_json)
     return 0
 
 

@@ -24,11 +24,14 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: `foretune verify runs/a --against runs/b`")(verify)
 
 
-def quickstart() -> int:
+def quickstart(as_json: AsJson = False) -> int:
     """See the whole story, with real parts, in about four minutes: everything goes to ./runs."""
     from orchestrator.app.quickstart import quickstart as tell
 
-    return tell(Path("runs"), console=screen())
+    story = tell(Path("runs"), console=screen(quiet=as_json))
+    if as_json:
+        typer.echo(json.dumps(story.as_dict(), indent=2))
+    return 0
 
 
 def run(

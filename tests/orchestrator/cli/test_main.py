@@ -133,10 +133,14 @@ def test_unknown_option_is_refused_with_exit_code_2(command: Command) -> None:
     assert "--rot" in said
 
 
-def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    commands = ["quickstart", "run", "resume", "status", "verify", "serve", "recommend", "space", "pretrain"]
-    for words in ([name] for name in commands):
-        assert main([*words, "--help"]) == 0
-        assert "Example: foretune" in " ".join(capsys.readouterr().out.replace("`", "").split())
-    assert main(["generate", "worlds", "--help"]) == 0
-    assert "Example" in capsys.readouterr().out
+COMMANDS = ["quickstart", "run", "resume", "status", "verify", "serve", "recommend", "space", "pretrain"]
+
+
+@pytest.mark.parametrize("command", [[name] for name in COMMANDS] + [["generate", "worlds"]], ids=" ".join)
+def test_every_command_has_json_and_help_with_an_example(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.replace("`", "").split())
+    assert f"Example: foretune {' '.join(command)}" in said
+    assert "--json" in said
