@@ -31,7 +31,9 @@ def overrides_of(name: str) -> st.SearchStrategy[Any]:
         words = st.sampled_from(known.words)
         return words | st.lists(words, min_size=1, unique=True)
     low, high = max(known.low, 1e-3), min(known.high, 500.0)
-    number: st.SearchStrategy[Any] = st.floats(low, high) if known.kind is float else st.integers(1, 500)
+    # Ends of a range are kept to six digits, where two numbers that differ beyond them would be one.
+    reals = st.floats(low, high).map(lambda value: float(f"{value:.6g}"))
+    number: st.SearchStrategy[Any] = reals if known.kind is float else st.integers(1, 500)
     pair = st.lists(number, min_size=2, max_size=2, unique=True).map(sorted)
     ranged = st.builds(lambda ends, log: {"min": ends[0], "max": ends[1], "log": log}, pair, st.booleans())
     return number | st.lists(number, min_size=1, max_size=5, unique=True) | ranged
