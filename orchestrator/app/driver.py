@@ -57,8 +57,8 @@ from orchestrator.scheduling import (
     WorkerLeft,
 )
 
-LEASES_PER_WORKER = 2
-"""One that trains and one that waits, so that a worker never idles for a round trip."""
+LEASES_PER_WORKER = 1
+"""No trial waits behind another while a worker idles; the next lease is one round trip away."""
 POLL_S = 0.25
 
 logger = logging.getLogger(__name__)
