@@ -34,9 +34,9 @@ from orchestrator.contracts import (
     TrialEnded,
     TrialId,
 )
+from orchestrator.metadataset.durable import Fault, no_fault
 from workers.tasks.loading import load_task as load_task_from_source
 from workers.tasks.records import Task
-from workers.training.checkpoints import Fault, no_fault
 from workers.training.control import Decision
 from workers.training.memory import device_name
 from workers.training.trainer import Trainer, error_tail

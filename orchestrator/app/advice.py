@@ -193,8 +193,7 @@ def _ask(root: Path, question: Mapping[str, Any]) -> tuple[Plan, str]:
     """Ask the root's actor, if one runs; else learn here and now. The answer says who gave it."""
     endpoint = endpoint_of(root)
     with ExitStack() as connection:
-        client = _find_actor(root, endpoint, connection) if endpoint else None
-        if client is not None and endpoint is not None:
+        if endpoint is not None and (client := _find_actor(root, endpoint, connection)) is not None:
             return client.recommend(**question), f"the surrogate actor at {endpoint.address}"
     recommender = Recommender.fit(MetaDataset.from_root(root))
     return recommender.plan(**question), "this process (no surrogate actor runs for this sweep)"

@@ -128,11 +128,6 @@ class Scheduler:
         """Whether every planned trial has an outcome."""
         return self._unfinished == 0
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no worker holds a lease."""
-        return not any(worker.leases for worker in self._workers.values())
-
     def counts(self) -> Counter[str]:
         """Return how many trials are in each state."""
         return Counter(entry.state.value for entry in self._entries.values())

@@ -14,7 +14,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from orchestrator.contracts import CurvePoint
+from orchestrator.metadataset.durable import Fault, no_fault
+from orchestrator.metadataset.layout import RootLayout
 
 _log = logging.getLogger(__name__)
 
@@ -32,13 +34,6 @@ _TENSORS, _FACTS = "tensors.safetensors", "checkpoint.json"
 _ATTEMPT, _EPOCH = re.compile(r"attempt-(\d+)"), re.compile(r"epoch-(\d+)")
 
 _STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
-
-Fault = Callable[[str], None]
-"""Called at named points; tests cut there."""
-
-
-def no_fault(point: str) -> None:
-    """Do nothing at a named point."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +56,7 @@ class CheckpointStore:
     """The checkpoints under one root."""
 
     def __init__(self, root: Path, *, fault: Fault = no_fault) -> None:
-        self._folder = root / "checkpoints"
+        self._folder = RootLayout(root).checkpoints_dir
         self._fault = fault
 
     def save(self, checkpoint: Checkpoint, attempt: int) -> None:

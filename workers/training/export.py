@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.contracts import CurvePoint, Trial
+from orchestrator.metadataset.durable import Fault, no_fault
+from orchestrator.metadataset.layout import RootLayout
 from workers.training.adapters import Adapted
-from workers.training.checkpoints import Fault, fsync_path, no_fault
+from workers.training.checkpoints import fsync_path
 
 
 def export_adapter(
@@ -32,7 +34,7 @@ def export_adapter(
     Returns:
         The folder.
     """
-    target = root / "adapters" / trial.trial_id
+    target = RootLayout(root).adapter_dir(trial.trial_id)
     aside, old = target.with_name(f".{target.name}.part"), target.with_name(f".{target.name}.old")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)

@@ -29,10 +29,11 @@ from orchestrator.contracts import (
     TrialEnded,
     TrialStarted,
 )
+from orchestrator.metadataset.durable import Fault, no_fault
 from workers.metafeatures import measure_encoded
 from workers.models.base import BaseCache
 from workers.tasks.records import Task
-from workers.training.checkpoints import CheckpointStore, Fault, is_storage_error, no_fault
+from workers.training.checkpoints import CheckpointStore, is_storage_error
 from workers.training.control import Decision, TrainerControl
 from workers.training.description import Measure, task_record
 from workers.training.encoding import EncodedTask, EncodingCache
