@@ -50,6 +50,14 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Let go of the trial after the epoch in hand; its checkpoint stays, and it has no outcome."""
+
+    trial_id: TrialId
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledge:
     """The rows up to this epoch are on disk: checkpoints before it are no longer needed."""
 
@@ -64,6 +72,8 @@ class Release:
 
     trial_id: TrialId
     attempt: int
+    keep_state: bool = False
+    """Keep the newest checkpoint all the same, so that a longer plan can continue the trial."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +87,7 @@ class DescribeTask:
     settings: TrainingSettings
 
 
-Command = Assign | Extend | Stop | Acknowledge | Release | DescribeTask
+Command = Assign | Extend | Stop | Pause | Acknowledge | Release | DescribeTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +124,14 @@ class TrialEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrialPaused:
+    """The worker has let go of the attempt, as it was told; what it measured came before this message."""
+
+    trial_id: TrialId
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDescribed:
     """A task's row, or why there is none."""
 
@@ -122,4 +140,4 @@ class TaskDescribed:
     error: str | None
 
 
-Report = TrialStarted | PointMeasured | TrialEnded | TaskDescribed
+Report = TrialStarted | PointMeasured | TrialEnded | TrialPaused | TaskDescribed

@@ -3,10 +3,11 @@
 import re
 from pathlib import Path
 
-from orchestrator.contracts import TrialId
+from orchestrator.contracts import TrialId, WorkerId
 
 _PART = re.compile(r"part-(\d{6,})\.parquet")
 _SEGMENT = re.compile(r"wal-(\d{6,})\.log")
+_REVISION = re.compile(r"(\d{4,})\.json")
 _ASIDE = re.compile(r"[a-z]+-\d{6,}\.tmp")
 
 
@@ -27,9 +28,16 @@ class RootLayout:
         """The declared search space."""
         self.checkpoints_dir = root / "checkpoints"
         self.adapters_dir = root / "adapters"
+        self.logs_dir = root / "logs"
+        self.driver_log = self.logs_dir / "driver.log"
+        self.worker_logs_dir = self.logs_dir / "workers"
+        self.inputs_dir = root / "inputs"
+        """Copies of task files, where the sweep was told to keep some."""
         self.ledger_dir = root / "_ledger"
-        self.plan_json = self.ledger_dir / "plan.json"
-        """Ids of all planned trials."""
+        self.revisions_dir = self.ledger_dir / "revisions"
+        """Every spec the sweep has had, with the trials it planned."""
+        self.stop_file = self.ledger_dir / "stop"
+        """Its presence asks the driver at work to drain."""
         self.endpoint_json = self.ledger_dir / "surrogate.json"
         """Where the root's surrogate actor answers."""
         self.lock_file = self.ledger_dir / "lock"
@@ -42,6 +50,18 @@ class RootLayout:
     def adapter_dir(self, trial_id: TrialId) -> Path:
         """Return where a finished trial's adapter is kept."""
         return self.adapters_dir / trial_id
+
+    def worker_log(self, worker_id: WorkerId) -> Path:
+        """Return the file that takes all a worker prints."""
+        return self.worker_logs_dir / f"{worker_id}.log"
+
+    def revision(self, number: int) -> Path:
+        """Return the file of one revision of the spec, counted from 0."""
+        return self.revisions_dir / f"{number:04d}.json"
+
+    def revisions(self) -> dict[int, Path]:
+        """Return the revisions on record, by rising number."""
+        return _numbered(self.revisions_dir, _REVISION)
 
     def table_dir(self, table: str) -> Path:
         """Return the folder of a table; the journal of attempts is the ledger's own."""

@@ -5,37 +5,46 @@ happened into events, and instructions into ledger entries and commands to worke
 """
 
 from orchestrator.scheduling.events import (
+    CapacityChanged,
     Conclude,
     DrainRequested,
     Event,
     ExtendRun,
     Grant,
     Instruction,
+    PauseRun,
     PointLanded,
     RunEnded,
+    RunPaused,
     RunStarted,
     StopRun,
     TimePassed,
     WorkerJoined,
     WorkerLeft,
 )
-from orchestrator.scheduling.rules import Fifo, RunOn, StoppingRule
+from orchestrator.scheduling.rules import EndHere, Fifo, Judgement, RunOn, StandBy, StoppingRule
 from orchestrator.scheduling.scheduler import Past, Scheduler, TrialState
 
 __all__ = [
+    "CapacityChanged",
     "Conclude",
     "DrainRequested",
+    "EndHere",
     "Event",
     "ExtendRun",
     "Fifo",
     "Grant",
     "Instruction",
+    "Judgement",
     "Past",
+    "PauseRun",
     "PointLanded",
     "RunEnded",
     "RunOn",
+    "RunPaused",
     "RunStarted",
     "Scheduler",
+    "StandBy",
     "StopRun",
     "StoppingRule",
     "TimePassed",

@@ -16,6 +16,14 @@ class WorkerJoined:
 
 
 @dataclass(frozen=True, slots=True)
+class CapacityChanged:
+    """A worker may hold more leases than before, or fewer; those it holds stay with it."""
+
+    worker_id: WorkerId
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerLeft:
     """A worker is gone; its leases come back."""
 
@@ -53,16 +61,34 @@ class RunEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class RunPaused:
+    """A worker has let go of an attempt; the trial has no outcome."""
+
+    trial_id: TrialId
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class TimePassed:
     """Nothing happened; trials that were backing off may be due."""
 
 
 @dataclass(frozen=True, slots=True)
 class DrainRequested:
-    """Grant nothing more."""
+    """Grant nothing more, and let what runs pause after the epoch in hand."""
 
 
-Event = WorkerJoined | WorkerLeft | RunStarted | PointLanded | RunEnded | TimePassed | DrainRequested
+Event = (
+    WorkerJoined
+    | CapacityChanged
+    | WorkerLeft
+    | RunStarted
+    | PointLanded
+    | RunEnded
+    | RunPaused
+    | TimePassed
+    | DrainRequested
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +121,15 @@ class StopRun:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseRun:
+    """Let go of a trial after the epoch in hand; it keeps its state and goes on later."""
+
+    trial_id: TrialId
+    attempt: int
+    worker_id: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
 class Conclude:
     """Record an outcome that no worker will report."""
 
@@ -104,4 +139,4 @@ class Conclude:
     reason: str | None
 
 
-Instruction = Grant | ExtendRun | StopRun | Conclude
+Instruction = Grant | ExtendRun | StopRun | PauseRun | Conclude

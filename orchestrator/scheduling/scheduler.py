@@ -4,37 +4,40 @@ Its life is one driver's: it is built from the plan and from what the ledger alr
 driver; nothing in it needs to survive, since a new one built from the ledger continues where it stopped.
 
 A trial is ``pending`` until it is granted to a worker, ``leased`` until the worker starts it, ``running``
-until it ends. A worker that leaves gives its leases back: those that ran count a death where the worker's
-own process died and come back after a pause, the others come back at once. Attempts are numbered; an event
-of any but the trial's current attempt changes nothing.
+until it ends or is paused; it is ``standing_by`` while its rule has not decided. A worker that leaves gives
+its leases back: those that had not begun at once, those that ran after a pause that grows with every loss in
+a row. Attempts are numbered; an event of any but the trial's current attempt changes nothing.
 """
 
 import enum
-import heapq
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.contracts import Outcome, TaskId, Trial, TrialId, WorkerId
+from orchestrator.contracts import Outcome, Trial, TrialId, WorkerId
 from orchestrator.scheduling.events import (
+    CapacityChanged,
     Conclude,
     DrainRequested,
     Event,
     ExtendRun,
     Grant,
     Instruction,
+    PauseRun,
     PointLanded,
     RunEnded,
+    RunPaused,
     RunStarted,
     StopRun,
     TimePassed,
     WorkerJoined,
     WorkerLeft,
 )
-from orchestrator.scheduling.rules import Fifo, StoppingRule
+from orchestrator.scheduling.rules import EndHere, Fifo, Judgement, RunOn, StandBy, StoppingRule
+from orchestrator.scheduling.waiting import WaitingLine
 
 MAX_DEATHS = 3
-"""Workers that may die under a trial before it is set aside as failed."""
+"""Workers that may die under a trial, one after another without a new point, before it is set aside."""
 FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 60.0
 
@@ -45,6 +48,7 @@ class TrialState(enum.StrEnum):
     PENDING = "pending"
     LEASED = "leased"
     RUNNING = "running"
+    STANDING_BY = "standing_by"
     FINISHED = "finished"
 
 
@@ -56,6 +60,7 @@ class Past:
     last_attempt: int = -1
     """The newest attempt ever granted; -1 for none."""
     outcome: Outcome | None = None
+    """None also for a finished trial that is to be continued."""
 
 
 @dataclass(slots=True)
@@ -68,8 +73,12 @@ class _Entry:
     attempt: int
     state: TrialState = TrialState.PENDING
     worker: WorkerId | None = None
+    judgement: Judgement | None = None
+    """The rule's last word on it."""
     deaths: int = 0
-    outcome: Outcome | None = None
+    """Workers that died under it since its last new point."""
+    losses: int = 0
+    """Times it was lost since its last new point, for whatever reason."""
 
 
 @dataclass(slots=True)
@@ -84,6 +93,7 @@ class Scheduler:
     Args:
         plan: All trials of the sweep, in the order in which they are preferred.
         past: What is already on record, by trial; trials without an entry are new.
+        history: The points on record, in the order in which they landed.
         rule: When to stop a trial early; default never.
     """
 
@@ -92,45 +102,66 @@ class Scheduler:
         plan: Sequence[Trial],
         *,
         past: Mapping[TrialId, Past] | None = None,
+        history: Iterable[PointLanded] = (),
         rule: StoppingRule | None = None,
     ) -> None:
         self._rule = rule or Fifo()
         self._entries: dict[TrialId, _Entry] = {}
         self._workers: dict[WorkerId, _Worker] = {}
-        self._pending: dict[TaskId, deque[TrialId]] = {}
-        self._retries: deque[TrialId] = deque()
-        self._resting: list[tuple[float, int, TrialId]] = []
-        self._granted_of_task: Counter[TaskId] = Counter()
-        self._draining = False
-        self._unfinished = 0
+        self._waiting = WaitingLine()
+        self._is_draining = False
+        self._states: Counter[TrialState] = Counter()
+        past = past or {}
         for order, trial in enumerate(plan):
             if trial.trial_id in self._entries:
                 raise ValueError(f"trial {trial.trial_id} stands twice in the plan; plan each trial once")
-            self._admit(order, trial, (past or {}).get(trial.trial_id, Past()))
+            found = past.get(trial.trial_id, Past())
+            self._entries[trial.trial_id] = _Entry(trial, order, found.epochs, found.last_attempt)
+            self._states[TrialState.PENDING] += 1
+            self._rule.add(trial)
+        self._recall(past, history)
+        for entry in self._entries.values():
+            self._admit(entry)
+        self._heed_rule()
 
-    def _admit(self, order: int, trial: Trial, past: Past) -> None:
-        entry = _Entry(trial=trial, order=order, epochs=past.epochs, attempt=past.last_attempt)
-        self._entries[trial.trial_id] = entry
-        if past.outcome is not None and past.outcome.is_final:
-            entry.state, entry.outcome = TrialState.FINISHED, past.outcome
-            self._granted_of_task[trial.task_id] += 1
-            return
-        self._unfinished += 1
-        if past.epochs > 0:
+    def _recall(self, past: Mapping[TrialId, Past], history: Iterable[PointLanded]) -> None:
+        """Bring the rule to where it stood, and finish what is finished."""
+        outcomes = {trial_id: item.outcome for trial_id, item in past.items() if item.outcome}
+        for point in history:
+            entry = self._entries.get(point.trial_id)
+            if entry is None or point.epoch < self._rule.milestone(entry.trial, point.epoch - 1):
+                continue
+            entry.judgement = self._rule.judge(entry.trial, point.epoch, point.metrics)
+            if point.epoch == entry.epochs and point.trial_id in outcomes:
+                self._finish(entry, outcomes.pop(point.trial_id))
+        for trial_id, outcome in outcomes.items():
+            if trial_id in self._entries:
+                self._finish(self._entries[trial_id], outcome)
+
+    def _admit(self, entry: _Entry) -> None:
+        if entry.state is TrialState.FINISHED:
+            self._waiting.count_granted(entry.trial.task_id)
+        elif entry.epochs == 0:
+            self._waiting.push_new(entry.trial, entry.order)
+        else:
             # Also a trial whose curve is whole but that has no outcome: a worker finds nothing left to train
             # in its checkpoint, exports what is to be kept and ends it.
-            self._retries.append(trial.trial_id)
-        else:
-            self._pending.setdefault(trial.task_id, deque()).append(trial.trial_id)
+            self._waiting.count_granted(entry.trial.task_id)
+            self._wait(entry)
 
     @property
     def is_done(self) -> bool:
         """Whether every planned trial has an outcome."""
-        return self._unfinished == 0
+        return self._states[TrialState.FINISHED] == len(self._entries)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no worker holds a lease."""
+        return self._states[TrialState.LEASED] + self._states[TrialState.RUNNING] == 0
 
     def counts(self) -> Counter[str]:
         """Return how many trials are in each state."""
-        return Counter(entry.state.value for entry in self._entries.values())
+        return Counter({state.value: count for state, count in self._states.items()})
 
     def current_attempt(self, trial_id: TrialId) -> int:
         """Return the newest granted attempt of a trial; -1 for none."""
@@ -155,25 +186,24 @@ class Scheduler:
         match event:
             case WorkerJoined():
                 self._workers[event.worker_id] = _Worker(event.capacity)
+            case CapacityChanged():
+                self._resize(event)
             case WorkerLeft():
                 instructions += self._leave(event, now_s)
             case RunStarted():
-                entry = self._current(event.trial_id, event.attempt)
-                if entry is not None:
-                    entry.state = TrialState.RUNNING
+                self._start(event)
             case PointLanded():
                 instructions += self._land(event)
             case RunEnded():
                 self._end(event, now_s)
+            case RunPaused():
+                self._pause(event)
             case DrainRequested():
-                self._draining = True
+                instructions += self._drain()
             case TimePassed():
                 pass
+        self._heed_rule()
         return instructions + self._grant_all(now_s)
-
-    def next_due_s(self) -> float | None:
-        """Return the time at which the first resting trial may run again; None if none rests."""
-        return self._resting[0][0] if self._resting else None
 
     def _current(self, trial_id: TrialId, attempt: int) -> _Entry | None:
         """Return the trial's entry if the attempt is the one that holds its lease."""
@@ -182,21 +212,41 @@ class Scheduler:
             return None
         return entry
 
+    def _resize(self, event: CapacityChanged) -> None:
+        worker = self._workers.get(event.worker_id)
+        if worker is not None:
+            worker.capacity = event.capacity
+
+    def _start(self, event: RunStarted) -> None:
+        entry = self._current(event.trial_id, event.attempt)
+        if entry is not None:
+            self._move(entry, TrialState.RUNNING)
+
+    def _pause(self, event: RunPaused) -> None:
+        entry = self._current(event.trial_id, event.attempt)
+        if entry is not None:
+            self._give_back(entry)
+            self._wait(entry)
+
     def _land(self, event: PointLanded) -> Iterable[Instruction]:
         entry = self._current(event.trial_id, event.attempt)
-        if entry is None:
+        if entry is None or entry.worker is None:
             return
-        entry.epochs = max(entry.epochs, event.epoch)
-        worker = entry.worker
-        if worker is None or event.epoch >= entry.trial.max_epochs:
-            return
+        if event.epoch > entry.epochs:
+            entry.epochs = event.epoch
+            entry.deaths = entry.losses = 0
         if event.epoch < self._rule.milestone(entry.trial, event.epoch - 1):
             return
-        judgement = self._rule.judge(entry.trial, event.epoch, event.metrics)
-        if judgement is None:
-            yield StopRun(event.trial_id, event.attempt, worker)
-        else:
-            yield ExtendRun(event.trial_id, event.attempt, worker, judgement.until_epoch)
+        entry.judgement = self._rule.judge(entry.trial, event.epoch, event.metrics)
+        if event.epoch >= entry.trial.max_epochs:
+            return
+        match entry.judgement:
+            case RunOn(until):
+                yield ExtendRun(event.trial_id, event.attempt, entry.worker, until)
+            case EndHere():
+                yield StopRun(event.trial_id, event.attempt, entry.worker)
+            case StandBy():
+                yield PauseRun(event.trial_id, event.attempt, entry.worker)
 
     def _end(self, event: RunEnded, now_s: float) -> None:
         entry = self._current(event.trial_id, event.attempt)
@@ -209,46 +259,89 @@ class Scheduler:
             self._rest(entry, now_s)
 
     def _leave(self, event: WorkerLeft, now_s: float) -> Iterable[Instruction]:
-        worker = self._workers.pop(event.worker_id, None)
+        worker = self._workers.get(event.worker_id)
         if worker is None:
             return
-        for entry in sorted((self._entries[trial_id] for trial_id in worker.leases), key=lambda e: e.order):
+        for trial_id in self.leases_of(event.worker_id):
+            entry = self._entries[trial_id]
             was_running = entry.state is TrialState.RUNNING
-            entry.worker, entry.state = None, TrialState.PENDING
-            if not (was_running and event.blames_trial):
-                self._retries.append(entry.trial.trial_id)
+            self._give_back(entry)
+            if not was_running:
+                self._wait(entry)
                 continue
-            entry.deaths += 1
+            entry.deaths += event.blames_trial
             if entry.deaths >= MAX_DEATHS:
-                reason = f"{entry.deaths} workers died while they ran this trial; the last: {event.reason}"
+                reason = f"{entry.deaths} workers died one after another under it; the last: {event.reason}"
                 self._finish(entry, Outcome.FAILED)
-                yield Conclude(entry.trial.trial_id, entry.attempt, Outcome.FAILED, reason)
+                yield Conclude(trial_id, entry.attempt, Outcome.FAILED, reason)
             else:
                 self._rest(entry, now_s)
+        del self._workers[event.worker_id]
+
+    def _drain(self) -> Iterable[Instruction]:
+        self._is_draining = True
+        for worker_id in self._workers:
+            for trial_id in self.leases_of(worker_id):
+                yield PauseRun(trial_id, self._entries[trial_id].attempt, worker_id)
 
     def _give_back(self, entry: _Entry) -> None:
+        """Take the trial from its worker; where it goes is the caller's next step."""
         if entry.worker is not None:
             self._workers[entry.worker].leases.discard(entry.trial.trial_id)
-        entry.worker, entry.state = None, TrialState.PENDING
+        entry.worker = None
+
+    def _move(self, entry: _Entry, state: TrialState) -> None:
+        self._states[entry.state] -= 1
+        self._states[state] += 1
+        entry.state = state
 
     def _finish(self, entry: _Entry, outcome: Outcome) -> None:
-        entry.state, entry.outcome = TrialState.FINISHED, outcome
-        self._unfinished -= 1
+        self._move(entry, TrialState.FINISHED)
+        self._rule.end(entry.trial, outcome)
+
+    def _wait(self, entry: _Entry) -> None:
+        """Let a trial that has no worker wait for one, or for its rule."""
+        if isinstance(entry.judgement, StandBy):
+            self._move(entry, TrialState.STANDING_BY)
+            return
+        self._move(entry, TrialState.PENDING)
+        self._waiting.push_begun(entry.trial.trial_id)
 
     def _rest(self, entry: _Entry, now_s: float) -> None:
-        pause_s = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** max(0, entry.deaths - 1))
-        heapq.heappush(self._resting, (now_s + pause_s, entry.order, entry.trial.trial_id))
+        entry.losses += 1
+        if isinstance(entry.judgement, StandBy):
+            self._wait(entry)
+            return
+        self._move(entry, TrialState.PENDING)
+        pause_s = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(entry.losses - 1, 30))
+        self._waiting.rest(entry.trial.trial_id, now_s + pause_s)
+
+    def _heed_rule(self) -> None:
+        """Take in what the rule decided of trials that stand by."""
+        for trial_id, decision in self._rule.decisions():
+            self._decide(self._entries[trial_id], decision)
+        waits = self._states[TrialState.STANDING_BY]
+        if waits and waits + self._states[TrialState.FINISHED] == len(self._entries):
+            # Nothing is left that could bring the rule to a decision: they run on.
+            for entry in self._entries.values():
+                if entry.state is TrialState.STANDING_BY:
+                    self._decide(entry, RunOn(self._rule.milestone(entry.trial, entry.epochs)))
+
+    def _decide(self, entry: _Entry, decision: RunOn | EndHere) -> None:
+        if entry.state is TrialState.FINISHED:
+            return
+        entry.judgement = decision
+        if entry.state is TrialState.STANDING_BY:
+            self._wait(entry)
 
     def _grant_all(self, now_s: float) -> list[Instruction]:
-        while self._resting and self._resting[0][0] <= now_s:
-            self._retries.append(heapq.heappop(self._resting)[2])
-        grants: list[Instruction] = []
-        while not self._draining and (free := self._freest_worker()) is not None:
-            trial_id = self._next_trial()
+        instructions: list[Instruction] = []
+        while not self._is_draining and (free := self._freest_worker()) is not None:
+            trial_id = self._waiting.pop(now_s)
             if trial_id is None:
                 break
-            grants.append(self._grant(trial_id, free))
-        return grants
+            instructions += self._grant(self._entries[trial_id], free)
+        return instructions
 
     def _freest_worker(self) -> WorkerId | None:
         """Return the worker with the fewest leases that may take one more."""
@@ -260,27 +353,19 @@ class Scheduler:
                 best = worker_id
         return best
 
-    def _next_trial(self) -> TrialId | None:
-        """Take the next trial: begun ones first, then of the task that was granted least, in plan order."""
-        if self._retries:
-            return self._retries.popleft()
-        waiting = [
-            (self._granted_of_task[task], queue[0], task) for task, queue in self._pending.items() if queue
-        ]
-        if not waiting:
-            return None
-        _, _, task = min(waiting, key=lambda item: (item[0], self._entries[item[1]].order))
-        return self._pending[task].popleft()
-
-    def _grant(self, trial_id: TrialId, worker_id: WorkerId) -> Grant:
-        entry = self._entries[trial_id]
-        if entry.epochs == 0 and entry.attempt < 0:
-            self._granted_of_task[entry.trial.task_id] += 1
+    def _grant(self, entry: _Entry, worker_id: WorkerId) -> Iterable[Instruction]:
+        trial_id = entry.trial.trial_id
         entry.attempt += 1
-        entry.worker, entry.state = worker_id, TrialState.LEASED
+        entry.worker = worker_id
+        self._move(entry, TrialState.LEASED)
         self._workers[worker_id].leases.add(trial_id)
-        until = min(entry.trial.max_epochs, self._rule.milestone(entry.trial, entry.epochs))
-        return Grant(trial_id, entry.attempt, worker_id, until)
+        until = self._rule.milestone(entry.trial, entry.epochs)
+        if isinstance(entry.judgement, RunOn):
+            until = max(until, entry.judgement.until_epoch)
+        yield Grant(trial_id, entry.attempt, worker_id, min(entry.trial.max_epochs, until))
+        if isinstance(entry.judgement, EndHere):
+            # Judged, and lost before it was ended: it trains no further, but a worker exports its adapter.
+            yield StopRun(trial_id, entry.attempt, worker_id)
 
     def validate(self) -> None:
         """Check every invariant.
@@ -289,16 +374,12 @@ class Scheduler:
             AssertionError: One is broken: a bug of ours.
         """
         held = {trial_id: name for name, worker in self._workers.items() for trial_id in worker.leases}
-        queued = Counter(trial_id for queue in self._pending.values() for trial_id in queue)
-        queued.update(self._retries)
-        queued.update(trial_id for _, _, trial_id in self._resting)
-        for worker in self._workers.values():
-            assert len(worker.leases) <= worker.capacity
+        waiting = self._waiting.trials()
         for trial_id, entry in self._entries.items():
             on_worker = entry.state in (TrialState.LEASED, TrialState.RUNNING)
             assert on_worker == (trial_id in held) == (entry.worker is not None)
             assert entry.worker == held.get(trial_id)
-            assert queued[trial_id] == (entry.state is TrialState.PENDING)
-            assert (entry.state is TrialState.FINISHED) == (entry.outcome is not None)
-        unfinished = sum(entry.state is not TrialState.FINISHED for entry in self._entries.values())
-        assert self._unfinished == unfinished
+            assert waiting[trial_id] == (entry.state is TrialState.PENDING)
+            if entry.state is TrialState.STANDING_BY:
+                assert isinstance(entry.judgement, StandBy)
+        assert self._states == Counter(entry.state for entry in self._entries.values())
