@@ -1,22 +1,20 @@
 """A worker: one training thread, and one call through which commands come in and reports go out.
 
-Made by whoever owns the process: the Ray actor, or a test or notebook directly. It holds the warm base models
-and dies with its process; nothing in it survives a restart but the checkpoints and adapters under the root.
+Made by whoever owns the process: the Ray actor, or a test or notebook directly. It holds a trainer, with its
+warm base models, and dies with its process; nothing survives a restart but the checkpoints and adapters under
+the root. Needs no torch itself.
 """
 
 import logging
+import math
 import platform
 import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from os import getpid
-from pathlib import Path
-
-import torch
 
 from orchestrator.contracts import (
     Acknowledge,
@@ -27,23 +25,20 @@ from orchestrator.contracts import (
     InputError,
     Lease,
     Outcome,
+    Pause,
     Release,
     Report,
     Stop,
     TaskDescribed,
     TrialEnded,
     TrialId,
+    TrialPaused,
+    WorkerStalledError,
 )
-from orchestrator.metadataset.durable import Fault, no_fault
-from workers.tasks.loading import load_task as load_task_from_source
-from workers.tasks.records import Task
-from workers.training.control import Decision
-from workers.training.memory import device_name
-from workers.training.trainer import Trainer, error_tail
+from workers.training.control import Decision, PackTrainer
+from workers.training.traces import error_tail
 
 _log = logging.getLogger(__name__)
-
-_PACKAGES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "bitsandbytes")
 
 
 @dataclass(slots=True)
@@ -54,6 +49,7 @@ class _Order:
     run_until_epoch: int
     acknowledged_epoch: int
     stop: bool = False
+    pause: bool = False
     ended: bool = False
 
 
@@ -63,35 +59,24 @@ class WorkerSession:
     ``exchange`` and ``describe`` may be called from any thread; training happens in one of its own.
     """
 
-    def __init__(
-        self,
-        root: str,
-        worker_id: str,
-        *,
-        threads: int = 1,
-        device: str | None = None,
-        load_task: Callable[[str], Task] = load_task_from_source,
-        fault: Fault = no_fault,
-    ) -> None:
+    def __init__(self, worker_id: str, trainer: PackTrainer, *, stalled_after_s: float = math.inf) -> None:
         """Start the training thread.
 
         Args:
-            root: Of the sweep: where checkpoints and adapters go.
             worker_id: For ``describe`` and the log.
-            threads: CPU threads of torch; results are reproducible bit for bit with one.
-            device: As torch names it; None: the first GPU, else the CPU.
-            load_task: From a trial's ``task_source`` to its task.
-            fault: Called at named points.
+            trainer: Trains in that thread, and nowhere else.
+            stalled_after_s: Seconds without a step of training after which ``exchange`` refuses to answer.
         """
         self._worker_id = worker_id
-        self._threads = threads
-        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self._trainer = Trainer(Path(root), load_task=load_task, device=self._device, fault=fault)
+        self._trainer = trainer
+        self._stalled_after_s = stalled_after_s
         self._changed = threading.Condition()
         self._orders: dict[TrialId, _Order] = {}
         self._queue: deque[tuple[Lease, ...] | DescribeTask] = deque()
         self._reports: list[Report] = []
         self._closing = False
+        self._beat_at_s: float | None = None
+        """When the training thread last showed that it is alive; None while it has nothing to do."""
         self._thread = threading.Thread(target=self._work, name=f"training-{worker_id}", daemon=True)
         self._thread.start()
 
@@ -104,9 +89,13 @@ class WorkerSession:
 
         Returns:
             All reports since the last call, oldest first; empty after the timeout.
+
+        Raises:
+            WorkerStalledError: The training thread has made no step for long.
         """
         deadline = time.monotonic() + timeout_s
         with self._changed:
+            self._refuse_stalled()
             for command in commands:
                 self._apply(command)
             self._changed.notify_all()
@@ -118,20 +107,8 @@ class WorkerSession:
 
     def describe(self) -> dict[str, str]:
         """Return who and what this worker is: part of the provenance of its trials."""
-        found = {
-            "worker": self._worker_id,
-            "host": platform.node(),
-            "pid": str(getpid()),
-            "device": self._device,
-        }
-        found |= {"device_name": device_name(torch.device(self._device)), "threads": str(self._threads)}
-        found["python"] = platform.python_version()
-        for package in _PACKAGES:
-            try:
-                found[package] = metadata.version(package)
-            except metadata.PackageNotFoundError:
-                continue
-        return found
+        found = {"worker": self._worker_id, "host": platform.node(), "pid": str(getpid())}
+        return found | {"python": platform.python_version()} | dict(self._trainer.facts())
 
     def close(self, timeout_s: float = 60.0) -> None:
         """Abandon what is running at its next epoch, and end the training thread.
@@ -154,7 +131,7 @@ class WorkerSession:
     def report(self, report: Report) -> None:
         """Queue a report of the training thread."""
         with self._changed:
-            if isinstance(report, TrialEnded):
+            if isinstance(report, TrialEnded | TrialPaused):
                 order = self._orders.get(report.trial_id)
                 if order is not None and order.lease.attempt == report.attempt:
                     order.ended = True
@@ -169,14 +146,22 @@ class WorkerSession:
                 return Decision.ABANDON
             if order.stop:
                 return Decision.STOP
+            if order.pause:
+                return Decision.PAUSE
             return Decision.TRAIN_ON if epoch < order.run_until_epoch else None
 
     def wait(self, trial_id: TrialId, attempt: int, epoch: int) -> Decision:
         """Say whether to train beyond an epoch; wait until that is decided."""
         with self._changed:
+            self._beat_at_s = None
             while (decision := self.peek(trial_id, attempt, epoch)) is None:
                 self._changed.wait()
+            self._beat_at_s = time.monotonic()
             return decision
+
+    def beat(self) -> None:
+        """Take note that the training thread is alive."""
+        self._beat_at_s = time.monotonic()
 
     def acknowledged_epoch(self, trial_id: TrialId, attempt: int) -> int:
         """Return the epoch up to which the rows are on record."""
@@ -198,7 +183,8 @@ class WorkerSession:
         if isinstance(command, Release):
             if order is None or (order.ended and order.lease.attempt <= command.attempt):
                 self._orders.pop(command.trial_id, None)
-                self._trainer.checkpoints.release(command.trial_id, command.attempt)
+                if not command.keep_state:
+                    self._trainer.release(command.trial_id, command.attempt)
             return
         if order is None or order.lease.attempt != command.attempt:
             _log.info("command of another attempt dropped command=%s", command)
@@ -206,8 +192,28 @@ class WorkerSession:
             order.run_until_epoch = max(order.run_until_epoch, command.run_until_epoch)
         elif isinstance(command, Stop):
             order.stop = True
+        elif isinstance(command, Pause):
+            order.pause = True
+            self._let_go_of_queued(order.lease)
         elif isinstance(command, Acknowledge):
             order.acknowledged_epoch = max(order.acknowledged_epoch, command.epoch)
+
+    def _let_go_of_queued(self, lease: Lease) -> None:
+        """Give a lease back at once if training has not begun on it; the lock is held."""
+        for index, work in enumerate(self._queue):
+            if isinstance(work, tuple) and lease in work:
+                rest = tuple(item for item in work if item is not lease)
+                del self._queue[index]
+                if rest:
+                    self._queue.insert(index, rest)
+                self.report(TrialPaused(trial_id=lease.trial.trial_id, attempt=lease.attempt))
+                return
+
+    def _refuse_stalled(self) -> None:
+        if self._beat_at_s is not None:
+            silent_s = time.monotonic() - self._beat_at_s
+            if silent_s > self._stalled_after_s:
+                raise WorkerStalledError(self._worker_id, silent_s)
 
     def _take(self, lease: Lease) -> bool:
         """Note a lease; False if this attempt, or a later one, is already known."""
@@ -221,13 +227,15 @@ class WorkerSession:
 
     def _work(self) -> None:
         """Train pack after pack until closed: the training thread."""
-        torch.set_num_threads(self._threads)  # OpenMP keeps this number for each thread apart
+        self._trainer.prepare()
         while True:
             with self._changed:
+                self._beat_at_s = None
                 self._changed.wait_for(lambda: self._queue or self._closing)
                 if self._closing:
                     return
                 work = self._queue.popleft()
+                self._beat_at_s = time.monotonic()
             if isinstance(work, DescribeTask):
                 self.report(self._describe(work))
                 continue
@@ -262,7 +270,7 @@ class WorkerSession:
                     epochs=lease.committed_epochs,
                     unreported_train_s=0.0,
                     peak_memory_bytes=0,
-                    device=self._device,
+                    device="",
                     error=error_tail(trace),
                 )
                 self.report(ended)

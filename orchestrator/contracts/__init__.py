@@ -8,6 +8,7 @@ from orchestrator.contracts.errors import (
     NothingLearnedError,
     OrchestrationError,
     RootInUseError,
+    WorkerStalledError,
 )
 from orchestrator.contracts.ids import ConfigId, TaskId, TrialId, WorkerId, config_id, digest
 from orchestrator.contracts.messages import (
@@ -77,6 +78,7 @@ __all__ = [
     "TrialResult",
     "TrialStarted",
     "WorkerId",
+    "WorkerStalledError",
     "config_id",
     "digest",
 ]

@@ -52,6 +52,17 @@ class CorruptLedgerError(OrchestrationError):
         return f"{self.path}: {self.reason}; restore the file from a copy, or move it away and resume"
 
 
+class WorkerStalledError(OrchestrationError):
+    """A worker's training thread makes no step any more: replace the worker."""
+
+    def __init__(self, worker_id: str, seconds: float) -> None:
+        super().__init__(worker_id, seconds)
+        self.worker_id, self.seconds = worker_id, seconds
+
+    def __str__(self) -> str:
+        return f"worker {self.worker_id} has made no step for {self.seconds:.0f} s"
+
+
 class InvalidConfigError(OrchestrationError):
     """The config can't run on this base model; the trial's outcome is ``invalid``."""
 

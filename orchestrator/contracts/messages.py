@@ -23,6 +23,10 @@ class Lease:
     """Epochs already on record; their rows need not be reported again."""
     keep_adapter: bool
     """Whether the adapter of the epoch with the lowest validation loss is exported when the trial ends."""
+    spent_s: float = 0.0
+    """Seconds of training and evaluation on record."""
+    time_limit_s: float | None = None
+    """Seconds of training and evaluation after which the trial has timed out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

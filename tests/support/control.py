@@ -24,6 +24,9 @@ class RecordingControl:
         assert decision is not None
         return decision
 
+    def beat(self) -> None:
+        """Need no sign of life."""
+
     def acknowledged_epoch(self, trial_id: TrialId, attempt: int) -> int:
         return max((point.epoch for point in self.points if point.trial_id == trial_id), default=0)
 

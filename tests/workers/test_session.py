@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,26 @@ from orchestrator.contracts import (
     Command,
     DescribeTask,
     Extend,
+    Lease,
     Outcome,
+    Pause,
     PointMeasured,
     Release,
     Report,
     Stop,
     TaskDescribed,
+    TaskRecord,
     TrialEnded,
+    TrialId,
+    TrialPaused,
     TrialStarted,
+    WorkerStalledError,
 )
 from tests.support.tiny import SETTINGS, make_lease, make_task, make_trial
+from workers.resident import resident_session
 from workers.session import WorkerSession
 from workers.tasks.records import Task
+from workers.training.control import TrainerControl
 
 TASK = make_task()
 
@@ -42,7 +50,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     sessions = []
 
     def make(**options: Any) -> WorkerSession:
-        session = WorkerSession(str(tmp_path), "w1", **({"load_task": load} | options))
+        session = resident_session(str(tmp_path), "w1", **({"load_task": load} | options))
         sessions.append(session)
         return session
 
@@ -122,6 +130,83 @@ def test_a_stop_is_heard_after_the_epoch_in_hand(start: Start, random_base: Path
     assert epochs(reports) == [1]
     assert isinstance(reports[-1], TrialEnded)
     assert reports[-1].outcome is Outcome.STOPPED
+
+
+def test_paused_trial_lets_go_after_the_epoch_in_hand_and_the_next_attempt_continues_it(
+    start: Start, random_base: Path
+) -> None:
+    session = start()
+    trial = make_trial(random_base, TASK)
+    until_epoch(session, [Assign(leases=(make_lease(trial, run_until_epoch=2),))], 2)
+    (paused,) = session.exchange([Pause(trial_id=trial.trial_id, attempt=0)], 60.0)
+    assert paused == TrialPaused(trial_id=trial.trial_id, attempt=0)
+    again = until_end(session, [Assign(leases=(make_lease(trial, attempt=1, committed_epochs=2),))])
+    assert isinstance(again[0], TrialStarted)
+    assert again[0].from_epoch == 2
+    assert epochs(again) == [3]
+
+
+def test_paused_trial_that_waits_in_the_queue_is_given_back_unbegun(start: Start, random_base: Path) -> None:
+    session = start()
+    first, second = (make_trial(random_base, TASK, seed=seed) for seed in range(2))
+    commands: list[Command] = [
+        Assign(leases=(make_lease(first, run_until_epoch=1),)),
+        Assign(leases=(make_lease(second),)),
+    ]
+    until_epoch(session, commands, 1)
+    assert session.exchange([Pause(trial_id=second.trial_id, attempt=0)], 60.0) == [
+        TrialPaused(trial_id=second.trial_id, attempt=0)
+    ]
+    rest = until_end(session, [Stop(trial_id=first.trial_id, attempt=0)])
+    assert {report.trial_id for report in rest if isinstance(report, TrialEnded)} == {first.trial_id}
+
+
+class IdleTrainer:
+    """Waits in its first trial: for a decision, or, where it hangs, for nothing."""
+
+    def __init__(self, *, hangs: bool) -> None:
+        self.hangs = hangs
+        self.is_free = threading.Event()
+
+    def prepare(self) -> None: ...
+
+    def train(self, pack: Sequence[Lease], control: TrainerControl) -> None:
+        if self.hangs:
+            self.is_free.wait(60)
+        else:
+            control.wait(pack[0].trial.trial_id, pack[0].attempt, pack[0].run_until_epoch)
+
+    def describe(self, command: DescribeTask) -> TaskRecord:
+        raise AssertionError("nothing is described here")
+
+    def release(self, trial_id: TrialId, attempt: int) -> None: ...
+
+    def facts(self) -> dict[str, str]:
+        return {}
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_worker_that_makes_no_step_refuses_to_answer_unless_it_waits_for_a_decision(
+    random_base: Path, hangs: bool
+) -> None:
+    trainer = IdleTrainer(hangs=hangs)
+    session = WorkerSession("w1", trainer, stalled_after_s=0.2)
+    session.exchange([Assign(leases=(make_lease(make_trial(random_base, TASK), run_until_epoch=1),))], 0.5)
+    if hangs:
+        with pytest.raises(WorkerStalledError, match="worker w1 has made no step for"):
+            session.exchange([], 0.0)
+    else:
+        assert session.exchange([], 0.0) == []
+    trainer.is_free.set()
+    session.close()
+
+
+def test_trial_beyond_its_time_limit_has_timed_out(start: Start, random_base: Path) -> None:
+    lease = make_lease(make_trial(random_base, TASK), spent_s=100.5, time_limit_s=100.0)
+    reports = until_end(start(), [Assign(leases=(lease,))])
+    assert isinstance(reports[-1], TrialEnded)
+    assert reports[-1].outcome is Outcome.TIMED_OUT
+    assert "beyond trial_timeout_s = 100" in (reports[-1].error or "")
 
 
 def test_queued_trials_follow_at_once(start: Start, random_base: Path) -> None:
@@ -273,7 +358,7 @@ def test_a_worker_says_what_it_is(start: Start) -> None:
 
 
 def test_closing_abandons_a_waiting_trial_without_an_outcome(random_base: Path, tmp_path: Path) -> None:
-    session = WorkerSession(str(tmp_path), "w1", load_task=load)
+    session = resident_session(str(tmp_path), "w1", load_task=load)
     until_epoch(session, [Assign(leases=(make_lease(make_trial(random_base, TASK), run_until_epoch=1),))], 1)
     session.close()
     assert session.exchange([], 0) == []

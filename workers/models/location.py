@@ -1,6 +1,7 @@
 """Where a base model's files lie, and their fingerprint; loads no weights and imports no torch."""
 
 import hashlib
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,12 @@ from orchestrator.contracts import InputError
 
 EMBEDDED = "tiny-phi3"
 """Name of the model that ships with the project."""
+
+REHEARSAL = "rehearsal"
+"""Base model of sweeps that rehearse the orchestration and finetune nothing; ``rehearsal:0.5`` takes half a
+second an epoch."""
+_REHEARSAL_FINGERPRINT = "rehearsal-1"
+"""Changes with what rehearsed trials measure."""
 
 _MODEL_FILES = (
     "config.json",
@@ -54,6 +61,10 @@ def locate(base_model: str) -> ModelLocation:
     Raises:
         InputError: There is no such model, or it has no safetensors weights.
     """
+    if rehearsal_epoch_s(base_model) is not None:
+        return ModelLocation(
+            name=base_model, path_or_id=REHEARSAL, revision=None, fingerprint=_REHEARSAL_FINGERPRINT
+        )
     if base_model == EMBEDDED:
         from workers.models.tiny_phi3 import PATH
 
@@ -82,6 +93,33 @@ def base_fingerprint(base_model: str) -> str:
         ``locate``.
     """
     return locate(base_model).fingerprint
+
+
+def rehearsal_epoch_s(base_model: str) -> float | None:
+    """Return the seconds that an epoch of a rehearsed trial takes; None if the base model is a real one.
+
+    Args:
+        base_model: As a sweep gives it.
+
+    Returns:
+        Seconds, 0 for ``rehearsal`` alone.
+
+    Raises:
+        InputError: What follows ``rehearsal`` is no duration.
+    """
+    name, separator, seconds = base_model.partition(":")
+    if name != REHEARSAL:
+        return None
+    try:
+        epoch_s = float(seconds) if separator else 0.0
+    except ValueError:
+        epoch_s = math.nan
+    if not 0 <= epoch_s < math.inf:
+        raise InputError(
+            f"base model {base_model!r}: what follows `{REHEARSAL}:` is the seconds an epoch takes, such as "
+            f"{REHEARSAL}:0.05"
+        )
+    return epoch_s
 
 
 def _folder(name: str, folder: Path) -> ModelLocation:

@@ -1,7 +1,7 @@
 """Losses and answers on held-out examples: of a trial after each epoch, of the base for zero-shot numbers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,6 +61,7 @@ def evaluate_splits(
     tokenizer: PreTrainedTokenizerBase,
     splits: Sequence[Sequence[EncodedExample]],
     settings: TrainingSettings,
+    beat: Callable[[], None] = lambda: None,
 ) -> list[SplitMetrics]:
     """Measure losses and greedy answers of several splits in common batches.
 
@@ -69,6 +70,7 @@ def evaluate_splits(
         tokenizer: The model's.
         splits: Each at least one example long; the first ``max_eval_examples`` of each are used.
         settings: Caps on examples and on generated tokens.
+        beat: Called after every batch.
 
     Returns:
         The metrics of each split.
@@ -87,7 +89,7 @@ def evaluate_splits(
     was_training = model.training
     model.train(False)
     try:
-        judged = _judge(model, tokenizer, examples, caps)
+        judged = _judge(model, tokenizer, examples, caps, beat)
     finally:
         model.train(was_training)
     metrics, start = [], 0
@@ -102,6 +104,7 @@ def _judge(
     tokenizer: PreTrainedTokenizerBase,
     examples: Sequence[EncodedExample],
     caps: Sequence[int],
+    beat: Callable[[], None],
 ) -> list[_Judged]:
     """Run all examples through the model, like lengths together; the result is in their order."""
     ends = frozenset(example.tokens[-1] for example in examples) | {tokenizer.eos_token_id}
@@ -127,6 +130,7 @@ def _judge(
         )
         for index, total, answer in zip(part, sums.tolist(), answers, strict=True):
             nats[index], tokens[index] = total, answer
+        beat()
     texts = tokenizer.batch_decode(tokens, skip_special_tokens=True)
     return [
         _Judged(total, len(example.answer_tokens), text.strip())

@@ -1,7 +1,7 @@
 """One trial in training: adapter, optimizer, place in the example stream, curve."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -68,8 +68,11 @@ class TrialRun:
         """Epochs done."""
         return len(self.curve)
 
-    def train_epoch(self) -> EpochTraining:
+    def train_epoch(self, beat: Callable[[], None] = lambda: None) -> EpochTraining:
         """Train the next epoch.
+
+        Args:
+            beat: Called after every optimizer step.
 
         Returns:
             Its training loss, over answer tokens. A loss or gradient that is not finite ends the epoch with a
@@ -79,6 +82,7 @@ class TrialRun:
         for indices in self._stream.batches(self.epoch + 1, self._hyper.batch_size, self._lengths):
             examples = [self._task.train[index] for index in indices]
             nats.append(self._train_step(examples))
+            beat()
             count += sum(len(example.answer_tokens) for example in examples)
             self.tokens += sum(len(example.tokens) for example in examples)
         return EpochTraining(answer_nats=math.fsum(nats), answer_tokens=count)

@@ -9,8 +9,9 @@ import gc
 import logging
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -22,11 +23,14 @@ from orchestrator.contracts import (
     InputError,
     InvalidConfigError,
     Lease,
+    OrchestrationError,
     Outcome,
     PointMeasured,
     TaskId,
     TaskRecord,
     TrialEnded,
+    TrialId,
+    TrialPaused,
     TrialStarted,
 )
 from orchestrator.metadataset.durable import Fault, no_fault
@@ -43,10 +47,15 @@ from workers.training.hyperparameters import Hyperparameters
 from workers.training.lora import merged
 from workers.training.memory import device_name, is_out_of_memory, peak_memory_bytes, reset_peak_memory
 from workers.training.run import DivergedError, TrialRun, best_epoch
+from workers.training.traces import error_tail
 
 _log = logging.getLogger(__name__)
 
-_TRACEBACK_LINES = 20
+_PACKAGES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "bitsandbytes")
+
+
+class TimedOutError(OrchestrationError):
+    """A trial takes longer than the sweep allows; its outcome is ``timed_out``."""
 
 
 @dataclass(slots=True)
@@ -78,6 +87,7 @@ class Trainer:
         load_task: Callable[[str], Task],
         measure_task: Measure = measure_encoded,
         device: str = "cpu",
+        threads: int | None = None,
         fault: Fault = no_fault,
     ) -> None:
         """Start with nothing loaded.
@@ -87,9 +97,11 @@ class Trainer:
             load_task: From a trial's ``task_source`` to its task.
             measure_task: From a task and a base model to meta-features.
             device: As torch names it.
+            threads: CPU threads of torch; with one, results are reproducible bit for bit. None: its own.
             fault: Called at named points.
         """
         self._root = root
+        self._threads = threads
         self._device = torch.device(device)
         self._device_name = device_name(self._device)
         self._load_task = load_task
@@ -99,6 +111,26 @@ class Trainer:
         self._tasks: dict[str, Task] = {}
         self._encodings = EncodingCache()
         self.checkpoints = CheckpointStore(root, fault=fault)
+
+    def prepare(self) -> None:
+        """Set the number of threads: OpenMP keeps it for each calling thread apart."""
+        if self._threads is not None:
+            torch.set_num_threads(self._threads)
+
+    def facts(self) -> Mapping[str, str]:
+        """Return device and versions."""
+        found = {"device": str(self._device), "device_name": self._device_name}
+        found["threads"] = str(self._threads or torch.get_num_threads())
+        for package in _PACKAGES:
+            try:
+                found[package] = metadata.version(package)
+            except metadata.PackageNotFoundError:
+                continue
+        return found
+
+    def release(self, trial_id: TrialId, attempt: int) -> None:
+        """Remove a trial's checkpoints by this attempt and those before it."""
+        self.checkpoints.release(trial_id, attempt)
 
     def train(self, pack: Sequence[Lease], control: TrainerControl) -> None:
         """Train the leased trials until each has ended, was stopped, or is no longer wanted.
@@ -140,6 +172,8 @@ class Trainer:
             outcome, reason = Outcome.INVALID, str(error)
         except DivergedError as error:
             outcome, reason = Outcome.DIVERGED, str(error)
+        except TimedOutError as error:
+            outcome, reason = Outcome.TIMED_OUT, str(error)
         except InputError as error:
             outcome, reason = Outcome.FAILED, str(error)
         except Exception as error:  # noqa: BLE001  (a worker's outermost edge: it becomes the trial's outcome)
@@ -183,14 +217,18 @@ class Trainer:
             progress.epochs = point.epoch
             control.report(PointMeasured(point=point))
         outcome = Outcome.COMPLETED
+        beat = _heartbeat(lease, control)
         while run.epoch < trial.max_epochs:
             decision = control.wait(trial.trial_id, lease.attempt, run.epoch)
             if decision is Decision.ABANDON:
                 return None
+            if decision is Decision.PAUSE:
+                control.report(TrialPaused(trial_id=trial.trial_id, attempt=lease.attempt))
+                return None
             if decision is Decision.STOP:
                 outcome = Outcome.STOPPED
                 break
-            self._epoch(run, lease, base.tokenizer, encoded, progress)
+            self._epoch(run, lease, base.tokenizer, encoded, progress, beat)
             if run.epoch > lease.committed_epochs:
                 control.report(PointMeasured(point=run.curve[-1]))
             progress.epochs = max(progress.epochs, run.epoch)
@@ -223,18 +261,19 @@ class Trainer:
         tokenizer: PreTrainedTokenizerBase,
         encoded: EncodedTask,
         progress: _Progress,
+        beat: Callable[[], None],
     ) -> None:
         """Train and evaluate one epoch, add its point to the curve and save a checkpoint."""
         trial, epoch = lease.trial, run.epoch + 1
         self._fault("epoch_start")
         progress.epoch_started, cpu_start = time.perf_counter(), time.process_time()
-        training = run.train_epoch()
+        training = run.train_epoch(beat)
         trained = time.perf_counter()
         progress.trained_s = trained - progress.epoch_started
         self._fault("epoch_trained")
         with merged(run.adapted.layers):
             held_out = evaluate_splits(
-                run.adapted.model, tokenizer, [encoded.validation, encoded.test], trial.settings
+                run.adapted.model, tokenizer, [encoded.validation, encoded.test], trial.settings, beat
             )
         validation, test = held_out
         if not all(split.loss <= trial.settings.diverged_loss for split in held_out):
@@ -301,9 +340,19 @@ class Trainer:
             torch.cuda.empty_cache()
 
 
-def error_tail(trace: str) -> str:
-    """Return the last lines of a formatted traceback: what a trial's record holds."""
-    return "\n".join(trace.splitlines()[-_TRACEBACK_LINES:])
+def _heartbeat(lease: Lease, control: TrainerControl) -> Callable[[], None]:
+    """Return what is called at every step: it shows life, and ends a trial whose time is over."""
+    began_s = time.monotonic()
+
+    def beat() -> None:
+        control.beat()
+        spent_s = lease.spent_s + time.monotonic() - began_s
+        if lease.time_limit_s is not None and spent_s > lease.time_limit_s:
+            raise TimedOutError(
+                f"{spent_s:.1f} s of training and evaluation, beyond trial_timeout_s = {lease.time_limit_s:g}"
+            )
+
+    return beat
 
 
 def _outcome(error: Exception) -> Outcome:
