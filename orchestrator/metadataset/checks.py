@@ -1,14 +1,15 @@
 """The claims that ``verify`` examines, each a function of the tables."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from orchestrator.contracts import Outcome, config_id
+from orchestrator.contracts import Outcome, TrialId, config_id
 from orchestrator.metadataset.certificate import Check, check
 from orchestrator.metadataset.index import AttemptEvent
+from orchestrator.metadataset.reader import newest_results
 from orchestrator.metadataset.rows import trial_of
 from orchestrator.metadataset.schema import Table
 
@@ -34,20 +35,27 @@ class Tables:
 
     @property
     def trials(self) -> pd.DataFrame:
-        """Finished trials."""
+        """Finished trials, superseded rows included."""
         return self.frames[Table.TRIALS]
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """Finished trials: the newest row of each, unless it was reopened since."""
+        newest = newest_results(self.trials)
+        last = self.granted().groupby("trial_id", sort=False)["attempt"].max()
+        return newest[newest["attempt"] >= _of_trials(newest, last).fillna(0)]
 
     def granted(self) -> pd.DataFrame:
         """Grants, in the order in which they were made."""
         return self.attempts[self.attempts["event"] == AttemptEvent.GRANTED]
 
 
-def check_tables(tables: Tables, planned: Sequence[str] | None) -> list[Check]:
+def check_tables(tables: Tables, planned: Mapping[TrialId, int] | None) -> list[Check]:
     """Examine every claim about the rows of a root.
 
     Args:
         tables: The rows.
-        planned: Ids of all planned trials; None: not known.
+        planned: Epochs planned for each trial; None: not known.
 
     Returns:
         One check a claim.
@@ -147,7 +155,11 @@ def _check_attempts(tables: Tables) -> Check:
     last = granted.groupby("trial_id", sort=False)["attempt"].max()
     trials = tables.trials
     due = _of_trials(trials, last)
-    not_last = trials.assign(expected=due)[trials["attempt"] != due]
+    # Only a trial that ended well is reopened; then a later attempt follows the one that had finished it.
+    may_go_on = trials["outcome"].isin([outcome.value for outcome in Outcome if outcome.is_success])
+    not_last = trials.assign(expected=due)[
+        ~((trials["attempt"] == due) | (may_go_on & (trials["attempt"] < due)))
+    ]
     finished = tables.attempts[tables.attempts["event"] == AttemptEvent.FINISHED]
     pairs = pd.MultiIndex.from_frame(finished[["trial_id", "attempt"]])
     results = pd.MultiIndex.from_frame(trials[["trial_id", "attempt"]])
@@ -166,7 +178,7 @@ def _check_attempts(tables: Tables) -> Check:
 
 
 def _check_lengths(tables: Tables) -> Check:
-    trials = tables.trials
+    trials = tables.results
     lengths = _of_trials(trials, tables.curves.groupby("trial_id").size()).fillna(0)
     wrong = trials.assign(curve_rows=lengths.astype("int64"))[trials["epochs"] != lengths]
     claim = "trials and curves agree on every trial's epochs"
@@ -174,7 +186,7 @@ def _check_lengths(tables: Tables) -> Check:
 
 
 def _check_costs(tables: Tables) -> Check:
-    trials = tables.trials
+    trials = tables.results
     due = _of_trials(trials, tables.curves.groupby("trial_id")["train_s"].sum()).fillna(0.0)
     wrong = trials.assign(curve_train_s=due)[trials["train_s"] < due * (1 - COST_TOLERANCE)]
     claim = "every trial's training seconds cover those of its curve"
@@ -187,10 +199,19 @@ def _check_outcomes(tables: Tables) -> Check:
     return check("every outcome is a result", len(tables.trials), _rows(wrong, ["trial_id", "outcome"]))
 
 
-def _check_planned(tables: Tables, planned: Sequence[str]) -> Check:
-    finished = set(tables.trials["trial_id"])
+def _check_planned(tables: Tables, planned: Mapping[TrialId, int]) -> Check:
+    """A trial that completed has all the epochs that the newest plan gives it."""
+    results = tables.results
+    completed = results["outcome"] == Outcome.COMPLETED
+    wanted_epochs = _of_trials(results, pd.Series(planned, dtype="float64")).fillna(0)
+    is_short = completed & (results["epochs"] < wanted_epochs)
+    finished = set(results["trial_id"][~is_short])
     epochs = tables.curves.groupby("trial_id").size()
-    missing = ({"trial_id": t, "epochs": int(epochs.get(t, 0))} for t in planned if t not in finished)
+    missing = (
+        {"trial_id": t, "epochs": int(epochs.get(t, 0)), "planned_epochs": wanted}
+        for t, wanted in planned.items()
+        if t not in finished
+    )
     return check("every planned trial has its outcome", len(planned), missing)
 
 

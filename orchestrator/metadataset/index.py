@@ -1,7 +1,8 @@
 """What the ledger knows of every trial without reading a table: the rules of what may land.
 
 Epochs of a trial follow one another from 1. The first row of an epoch wins. A trial's newest attempt alone
-may write, and only until it is lost or finished; a finished trial takes nothing more.
+may write, and only until it is lost, paused or finished; a finished trial takes nothing more, unless it ended
+well and is reopened to be trained further.
 """
 
 import enum
@@ -26,6 +27,7 @@ class AttemptEvent(enum.StrEnum):
     GRANTED = "granted"
     STARTED = "started"
     LOST = "lost"
+    PAUSED = "paused"
     FINISHED = "finished"
 
 
@@ -52,7 +54,13 @@ class _Entry:
     worker: str = ""
     is_started: bool = False
     is_lost: bool = False
+    is_paused: bool = False
     outcome: Outcome | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the newest attempt was given up, without an outcome."""
+        return self.is_lost or self.is_paused
 
 
 class TrialIndex:
@@ -74,26 +82,37 @@ class TrialIndex:
         return self._entries[trial_id].worker
 
     def is_open(self, trial_id: TrialId) -> bool:
-        """Return whether the trial's newest attempt is neither lost nor finished."""
+        """Return whether the trial's newest attempt is neither lost, paused nor finished."""
         entry = self._entries.get(trial_id)
-        return entry is not None and not entry.is_lost and entry.outcome is None
+        return entry is not None and not entry.is_over and entry.outcome is None
 
-    def judge_grant(self, trial_id: TrialId) -> int:
-        """Return the number of the next attempt; raises ``ValueError`` if the trial is finished."""
+    def judge_grant(self, trial_id: TrialId, *, reopen: bool = False) -> int:
+        """Judge a new attempt.
+
+        Args:
+            trial_id: The trial.
+            reopen: Whether a trial that ended well may be trained further.
+
+        Returns:
+            The attempt's number.
+
+        Raises:
+            ValueError: The trial is finished.
+        """
         entry = self._entries.get(trial_id, _Entry())
-        if entry.outcome is not None:
+        if entry.outcome is not None and not (reopen and entry.outcome.is_success):
             raise ValueError(
                 f"trial {trial_id} finished as {entry.outcome}; a finished trial is not granted again"
             )
         return entry.attempt + 1
 
     def judge_event(self, trial_id: TrialId, attempt: int, event: AttemptEvent) -> Receipt:
-        """Judge that an attempt was started or lost.
+        """Judge that an attempt was started, lost or paused.
 
         Args:
             trial_id: The trial.
             attempt: The attempt.
-            event: ``STARTED`` or ``LOST``.
+            event: ``STARTED``, ``LOST`` or ``PAUSED``.
 
         Returns:
             ``DUPLICATE`` if the journal says so already.
@@ -103,7 +122,7 @@ class TrialIndex:
             ValueError: The attempt was never granted.
         """
         entry = self._holding(trial_id, attempt)
-        if event is AttemptEvent.LOST and entry.is_lost:
+        if event in (AttemptEvent.LOST, AttemptEvent.PAUSED) and entry.is_over:
             return Receipt.DUPLICATE
         if event is AttemptEvent.STARTED and entry.is_started:
             return Receipt.DUPLICATE
@@ -129,7 +148,7 @@ class TrialIndex:
         entry = self._holding(trial_id, attempt)
         if epoch < 1:
             raise ValueError(f"trial {trial_id}: epochs count from 1, got {epoch}")
-        if epoch <= entry.epochs and not entry.is_lost:
+        if epoch <= entry.epochs and not entry.is_over:
             return Receipt.DUPLICATE
         self._refuse_ended(trial_id, entry)
         if epoch != entry.epochs + 1:
@@ -172,9 +191,11 @@ class TrialIndex:
         """Take note of a row of the journal; raises ``ValueError`` if it contradicts what came before."""
         if event is AttemptEvent.GRANTED:
             entry = self._entries.setdefault(trial_id, _Entry())
-            if attempt != entry.attempt + 1 or entry.outcome is not None:
+            can_open = entry.outcome is None or entry.outcome.is_success
+            if attempt != entry.attempt + 1 or not can_open:
                 raise ValueError(f"trial {trial_id}: attempt {attempt} granted after attempt {entry.attempt}")
-            entry.attempt, entry.worker, entry.is_started, entry.is_lost = attempt, worker, False, False
+            entry.attempt, entry.worker, entry.outcome = attempt, worker, None
+            entry.is_started = entry.is_lost = entry.is_paused = False
             return
         entry = self._known(trial_id)
         if attempt != entry.attempt:
@@ -183,6 +204,7 @@ class TrialIndex:
             )
         entry.is_started |= event is AttemptEvent.STARTED
         entry.is_lost |= event is AttemptEvent.LOST
+        entry.is_paused |= event is AttemptEvent.PAUSED
 
     def note_point(self, trial_id: str, attempt: int, epoch: int, train_s: float, eval_s: float) -> None:
         """Take note of a curve row; raises ``ValueError`` if it contradicts what came before."""
@@ -235,5 +257,5 @@ class TrialIndex:
     def _refuse_ended(self, trial_id: TrialId, entry: _Entry) -> None:
         if entry.outcome is not None:
             raise LeaseEndedError(trial_id, entry.attempt, f"finished as {entry.outcome}")
-        if entry.is_lost:
-            raise LeaseEndedError(trial_id, entry.attempt, "lost")
+        if entry.is_over:
+            raise LeaseEndedError(trial_id, entry.attempt, "lost" if entry.is_lost else "paused")

@@ -168,12 +168,13 @@ class Ledger:
         """Seconds for which the oldest committed row has been missing in Parquet; 0 if none is."""
         return 0.0 if self._behind_since_s is None else self._clock() - self._behind_since_s
 
-    def grant(self, trial_id: TrialId, worker_id: WorkerId) -> int:
+    def grant(self, trial_id: TrialId, worker_id: WorkerId, *, reopen: bool = False) -> int:
         """Begin a new attempt of a trial; the one before it, if it is still open, is lost and fenced off.
 
         Args:
             trial_id: The trial.
             worker_id: Who will run it; must be told after the next commit only.
+            reopen: Whether a trial that ended well may be trained further; its next end is a row of its own.
 
         Returns:
             The attempt's number.
@@ -181,7 +182,7 @@ class Ledger:
         Raises:
             ValueError: The trial is finished.
         """
-        attempt = self._index.judge_grant(trial_id)
+        attempt = self._index.judge_grant(trial_id, reopen=reopen)
         if attempt > 0 and self._index.is_open(trial_id):
             self._journal(trial_id, attempt - 1, AttemptEvent.LOST, detail=f"attempt {attempt} was granted")
         self._journal(trial_id, attempt, AttemptEvent.GRANTED, worker=worker_id)
@@ -224,6 +225,22 @@ class Ledger:
         receipt = self._index.judge_event(trial_id, attempt, AttemptEvent.LOST)
         if receipt is Receipt.NEW:
             self._journal(trial_id, attempt, AttemptEvent.LOST, detail=detail)
+        return receipt
+
+    def record_paused(self, trial_id: TrialId, attempt: int, detail: str) -> Receipt:
+        """Journal that a worker has let go of an attempt as it was told to; raises as ``record_lost``.
+
+        Args:
+            trial_id: The trial.
+            attempt: The attempt.
+            detail: Why it was to let go.
+
+        Returns:
+            ``DUPLICATE`` if the attempt is over already.
+        """
+        receipt = self._index.judge_event(trial_id, attempt, AttemptEvent.PAUSED)
+        if receipt is Receipt.NEW:
+            self._journal(trial_id, attempt, AttemptEvent.PAUSED, detail=detail)
         return receipt
 
     def record_point(self, point: CurvePoint) -> Receipt:

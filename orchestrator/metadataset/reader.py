@@ -42,7 +42,7 @@ class MetaDatasetReader:
         return self.table(Table.CURVES, columns=columns)
 
     def trials(self, *, expand: bool = False) -> pd.DataFrame:
-        """Return the finished trials, one row each.
+        """Return the finished trials, one row each: of a trial that was trained further, the newest.
 
         Args:
             expand: Whether to add a column ``config.NAME`` for every hyperparameter; missing where inactive.
@@ -53,7 +53,7 @@ class MetaDatasetReader:
         Raises:
             CorruptLedgerError: A part can't be read.
         """
-        trials = self.table(Table.TRIALS)
+        trials = newest_results(self.table(Table.TRIALS))
         return _expanded(trials, "config") if expand else trials
 
     def tasks(self, *, expand: bool = False) -> pd.DataFrame:
@@ -109,6 +109,11 @@ class MetaDatasetReader:
                 part = self._layout.part(table, number)
                 behind += max(0, rows - (count_part(part) if part.exists() else 0))
         return behind
+
+
+def newest_results(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a trials table that no later row of the same trial supersedes."""
+    return trials.drop_duplicates("trial_id", keep="last").reset_index(drop=True)
 
 
 def _expanded(frame: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -39,7 +39,7 @@ _KEYS = {
     Table.ATTEMPTS: ("trial_id", "attempt", "event"),
     Table.TASKS: ("task_id",),
     Table.CURVES: ("trial_id", "epoch"),
-    Table.TRIALS: ("trial_id",),
+    Table.TRIALS: ("trial_id", "attempt"),
 }
 
 _Columns = tuple[tuple[str, pa.DataType, str], ...]
@@ -104,9 +104,9 @@ _TASKS: _Columns = (
 _ATTEMPTS: _Columns = (
     ("trial_id", _TEXT, "hash of task, config, seed, base model, space and settings"),
     ("attempt", _INT, "counts from 0"),
-    ("event", _TEXT, "granted, started, lost or finished"),
+    ("event", _TEXT, "granted, started, lost, paused or finished"),
     ("worker", _TEXT, "the worker that held the lease"),
-    ("detail", _TEXT, "why it was lost, or with which outcome it finished"),
+    ("detail", _TEXT, "why it was lost or paused, or with which outcome it finished"),
     ("at", _TEXT, "UTC, ISO 8601 with milliseconds; for people, nothing is decided by it"),
 )
 

@@ -3,7 +3,7 @@
 Reads only. Of a root at rest the answer is final; of one that is being written it is worthless, and says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from orchestrator.contracts import METRIC_COLUMNS, CorruptLedgerError
+from orchestrator.contracts import METRIC_COLUMNS, CorruptLedgerError, TrialId
 from orchestrator.metadataset.certificate import SHOWN, Certificate, Check, check
 from orchestrator.metadataset.checks import Tables, check_keys, check_tables
 from orchestrator.metadataset.layout import RootLayout
@@ -27,12 +27,12 @@ __all__ = ["Certificate", "Check", "compare", "verify"]
 _NAN_BITS = np.float64("nan").view(np.int64)
 
 
-def verify(root: Path, planned: Sequence[str] | None = None) -> Certificate:
+def verify(root: Path, planned: Mapping[TrialId, int] | None = None) -> Certificate:
     """Examine everything that a root must hold true.
 
     Args:
         root: The root's folder.
-        planned: Ids of all planned trials, each of which must have its outcome; None: not known.
+        planned: Epochs planned for each trial, all of which must have their outcome; None: not known.
 
     Returns:
         The certificate; it names the first offending rows of every claim that does not hold.
@@ -169,7 +169,7 @@ def _check_sealed(layout: RootLayout, first: int, content: SegmentContent) -> Ch
 
 def _compare_trials(a: Tables, b: Tables) -> Check:
     columns = ["trial_id", "outcome", "epochs"]
-    left, right = (side.trials[columns].drop_duplicates("trial_id") for side in (a, b))
+    left, right = (side.results[columns].drop_duplicates("trial_id") for side in (a, b))
     both = left.merge(right, on="trial_id", how="outer", suffixes=("_a", "_b"))
     same = (both["outcome_a"] == both["outcome_b"]) & (both["epochs_a"] == both["epochs_b"])
     claim = "both hold the same trials with the same outcomes and epochs"

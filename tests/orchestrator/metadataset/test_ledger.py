@@ -345,7 +345,7 @@ def test_sealing_the_disk_has_no_room_for_can_be_made_good(tmp_path: Path) -> No
         ledger.commit()
         no_room.clear()
     assert list(RootLayout(tmp_path).segments()) == [1]
-    assert keys(tmp_path, Table.TRIALS) == [(ID,)]
+    assert keys(tmp_path, Table.TRIALS) == [(ID, 0)]
 
 
 def test_commit_of_unknown_fate_stops_the_ledger_and_opening_again_settles_it(

@@ -111,16 +111,18 @@ class LedgerMachine(RuleBasedStateMachine):
 
     was_committing = False
 
-    @rule(index=st.integers(0, 2))
-    def grant(self, index: int) -> None:
+    @rule(index=st.integers(0, 2), reopen=st.booleans())
+    def grant(self, index: int, reopen: bool) -> None:
         trial = self.pending.trials[index]
-        if trial.outcome is not None:
+        if trial.outcome is not None and (not reopen or not trial.outcome.is_success):
+            with pytest.raises(ValueError, match="a finished trial is not granted again"):
+                self.ledger.grant(TRIALS[index].trial_id, WORKER, reopen=reopen)
             return
-        if trial.attempt >= 0 and not trial.is_lost:
+        if trial.attempt >= 0 and not trial.is_lost and trial.outcome is None:
             self.pending.journal(index, trial.attempt, "lost")
-        trial.attempt, trial.is_lost = trial.attempt + 1, False
+        trial.attempt, trial.is_lost, trial.outcome = trial.attempt + 1, False, None
         self.pending.journal(index, trial.attempt, "granted")
-        assert self.ledger.grant(TRIALS[index].trial_id, WORKER) == trial.attempt
+        assert self.ledger.grant(TRIALS[index].trial_id, WORKER, reopen=reopen) == trial.attempt
 
     @rule(index=st.integers(0, 2), behind=st.integers(0, 1), ahead=st.integers(-1, 2), commits=st.booleans())
     def point(self, index: int, behind: int, ahead: int, commits: bool) -> None:
@@ -157,19 +159,20 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         assert self.ledger.record_result(result) is Receipt.NEW
         trial.outcome = outcome
-        self.pending.rows[Table.TRIALS].append((TRIALS[index].trial_id,))
+        self.pending.rows[Table.TRIALS].append((TRIALS[index].trial_id, trial.attempt))
         self.pending.journal(index, trial.attempt, "finished")
 
-    @rule(index=st.integers(0, 2))
-    def lose(self, index: int) -> None:
+    @rule(index=st.integers(0, 2), pauses=st.booleans())
+    def lose_or_pause(self, index: int, pauses: bool) -> None:
         trial = self.pending.trials[index]
         if trial.attempt < 0 or trial.outcome is not None:
             return
         expected = Receipt.DUPLICATE if trial.is_lost else Receipt.NEW
-        assert self.ledger.record_lost(TRIALS[index].trial_id, trial.attempt, "gone") is expected
+        record = self.ledger.record_paused if pauses else self.ledger.record_lost
+        assert record(TRIALS[index].trial_id, trial.attempt, "gone") is expected
         if not trial.is_lost:
             trial.is_lost = True
-            self.pending.journal(index, trial.attempt, "lost")
+            self.pending.journal(index, trial.attempt, "paused" if pauses else "lost")
 
     @rule(index=st.integers(0, 1))
     def task(self, index: int) -> None:

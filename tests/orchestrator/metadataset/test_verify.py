@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from orchestrator.contracts import Outcome, config_id
 from orchestrator.metadataset.layout import RootLayout
 from orchestrator.metadataset.ledger import Ledger
+from orchestrator.metadataset.reader import MetaDatasetReader
 from orchestrator.metadataset.schema import Table
 from orchestrator.metadataset.verify import Certificate, compare, verify
 from tests.orchestrator.metadataset.records import (
@@ -25,6 +27,7 @@ from tests.orchestrator.metadataset.records import (
 
 TRIALS = [a_trial(index) for index in range(3)]
 IDS = [trial.trial_id for trial in TRIALS]
+PLAN = {trial.trial_id: trial.max_epochs for trial in TRIALS}
 
 
 @pytest.fixture
@@ -51,6 +54,30 @@ def at(column: str, row: int, value: str | float) -> Callable[[pd.DataFrame], pd
     return change
 
 
+def test_trial_trained_further_has_a_row_for_each_end_and_the_newest_counts(tmp_path: Path) -> None:
+    longer = a_trial(0, epochs=EPOCHS + 1)
+    Sweep(tmp_path, [replace(longer, max_epochs=EPOCHS)]).run(CrashAt(None))
+    assert failing(verify(tmp_path, planned={longer.trial_id: EPOCHS + 1})) == [
+        "every planned trial has its outcome"
+    ]
+    with Ledger.open(tmp_path) as ledger:
+        attempt = ledger.grant(longer.trial_id, WORKER, reopen=True)
+        ledger.commit()
+    # Granted again and not finished: it has no result now, and that is no fault unless it was planned.
+    assert verify(tmp_path).ok, verify(tmp_path).render()
+    assert failing(verify(tmp_path, planned={longer.trial_id: EPOCHS})) == [
+        "every planned trial has its outcome"
+    ]
+    with Ledger.open(tmp_path) as ledger:
+        ledger.record_point(a_point(longer, EPOCHS + 1, attempt))
+        ledger.record_result(a_result(longer, attempt, epochs=EPOCHS + 1))
+    certificate = verify(tmp_path, planned={longer.trial_id: EPOCHS + 1})
+    assert certificate.ok, certificate.render()
+    assert certificate.counts["trials"] == 2
+    trials = MetaDatasetReader(tmp_path).trials()
+    assert list(trials["epochs"]) == [EPOCHS + 1]
+
+
 def doubled(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([frame, frame.iloc[[1]]])
 
@@ -64,7 +91,7 @@ def failing(certificate: Certificate) -> list[str]:
 
 
 def test_sound_root_is_certified_with_its_counts(root: Path) -> None:
-    certificate = verify(root, planned=IDS)
+    certificate = verify(root, planned=PLAN)
     assert certificate.ok
     assert failing(certificate) == []
     assert certificate.counts == {
@@ -81,9 +108,11 @@ def test_sound_root_is_certified_with_its_counts(root: Path) -> None:
 def test_empty_root_is_sound_and_lacks_every_planned_trial(tmp_path: Path) -> None:
     Ledger.open(tmp_path).close()
     assert verify(tmp_path).ok
-    certificate = verify(tmp_path, planned=IDS)
+    certificate = verify(tmp_path, planned=PLAN)
     assert failing(certificate) == ["every planned trial has its outcome"]
-    assert certificate.checks[-3].first == tuple({"trial_id": trial_id, "epochs": 0} for trial_id in IDS)
+    assert certificate.checks[-3].first == tuple(
+        {"trial_id": trial_id, "epochs": 0, "planned_epochs": EPOCHS} for trial_id in IDS
+    )
 
 
 EPOCHS_FOLLOW = "the epochs of every trial follow one another from 1"
@@ -137,7 +166,7 @@ def test_tampered_row_fails_the_claim_it_breaks_and_is_named(
     first: dict[str, Any],
 ) -> None:
     tamper(root, table, change)
-    certificate = verify(root, planned=IDS)
+    certificate = verify(root, planned=PLAN)
     assert not certificate.ok
     (broken,) = (check for check in certificate.checks if check.claim == claim)
     assert broken.offending >= 1
@@ -190,7 +219,7 @@ def test_unfinished_trial_is_sound_but_for_its_missing_outcome(tmp_path: Path) -
             ledger.grant(IDS[0], WORKER)
             ledger.record_point(a_point(TRIALS[0], attempt + 1, attempt))
     assert verify(tmp_path).ok
-    assert failing(verify(tmp_path, planned=IDS[:1])) == ["every planned trial has its outcome"]
+    assert failing(verify(tmp_path, planned={IDS[0]: EPOCHS})) == ["every planned trial has its outcome"]
 
 
 def sweep_of(
