@@ -32,8 +32,6 @@ class Connection:
     """What another process passes to reach the same cluster."""
     is_embedded: bool
     """Whether the cluster was started by this process and ends with it."""
-    cpus: float
-    gpus: float
 
 
 @contextmanager
@@ -85,13 +83,7 @@ def open_connection(address: str | None, *, cpus: int | None = None) -> Connecti
                 f"no Ray cluster answers at {address!r}: {str(err).splitlines()[0]}; start one with "
                 "`ray start --head`, or leave --address out to use an embedded one"
             ) from err
-    resources = ray.cluster_resources()
-    return Connection(
-        address=str(ray.get_runtime_context().gcs_address),
-        is_embedded=address is None,
-        cpus=float(resources.get("CPU", 0.0)),
-        gpus=float(resources.get("GPU", 0.0)),
-    )
+    return Connection(address=str(ray.get_runtime_context().gcs_address), is_embedded=address is None)
 
 
 def is_connected() -> bool:
@@ -111,30 +103,3 @@ def _refuse_silent_host(address: str) -> None:
             f"nothing listens at {address!r} ({err.strerror or err}); give the address that "
             "`ray start --head` printed, or leave --address out to use an embedded cluster"
         ) from err
-
-
-def slots(connection: Connection, *, cpus_per_worker: float, gpus_per_worker: float) -> int:
-    """Return how many workers of that size the cluster holds.
-
-    Args:
-        connection: The cluster.
-        cpus_per_worker: Logical CPUs a worker takes.
-        gpus_per_worker: GPUs, or a share of one, a worker takes.
-
-    Returns:
-        At least 1.
-
-    Raises:
-        InputError: Not one worker fits; the text says what there is.
-    """
-    fits = [connection.cpus / cpus_per_worker] if cpus_per_worker > 0 else []
-    if gpus_per_worker > 0:
-        fits.append(connection.gpus / gpus_per_worker)
-    count = int(min(fits, default=1) + 1e-9)
-    if count < 1:
-        raise InputError(
-            f"a worker needs {cpus_per_worker:g} CPUs and {gpus_per_worker:g} GPUs, but the cluster has "
-            f"{connection.cpus:g} CPUs and {connection.gpus:g} GPUs; ask for less in the sweep's `workers`, "
-            "or connect to a larger cluster with --address"
-        )
-    return count

@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ray
 
@@ -18,8 +18,6 @@ from orchestrator.contracts import Command, Report, WorkerId
 from orchestrator.metadataset.layout import RootLayout
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from workers.session import WorkerSession
 
 
@@ -31,9 +29,12 @@ class RemoteSession:
         worker_id: The worker's name, for its description, its log and the journal.
         is_rehearsal: Whether it only goes through the motions; see ``workers.rehearsal``.
         stalled_after_s: Seconds without a step of training after which it counts as hung.
+        options: Of a session that finetunes; see ``workers.resident``.
     """
 
-    def __init__(self, root: str, worker_id: str, *, is_rehearsal: bool, stalled_after_s: float) -> None:
+    def __init__(
+        self, root: str, worker_id: str, *, is_rehearsal: bool, stalled_after_s: float, **options: Any
+    ) -> None:
         _log_to(RootLayout(Path(root)).worker_log(WorkerId(worker_id)))
         self._session: WorkerSession
         if is_rehearsal:
@@ -43,7 +44,9 @@ class RemoteSession:
         else:
             from workers.resident import resident_session
 
-            self._session = resident_session(root, worker_id, stalled_after_s=stalled_after_s)
+            self._session = resident_session(
+                root, worker_id, stalled_after_s=stalled_after_s, **options
+            )
 
     def exchange(self, commands: Sequence[Command], timeout_s: float) -> list[Report]:
         """Apply commands, then return what there is to report; see ``WorkerSession.exchange``."""
@@ -72,7 +75,7 @@ def _log_to(path: Path) -> None:
     )
 
 
-TrainerActor: "Any" = ray.remote(
+TrainerActor: Any = ray.remote(
     max_restarts=0,
     max_task_retries=0,
     runtime_env={"env_vars": {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}},

@@ -8,24 +8,27 @@ acknowledged or removed on the strength of a row that is not on disk.
 import logging
 import shutil
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from orchestrator.app.adapters import AdapterKeeper
+from orchestrator.app.leases import LeaseSizing
 from orchestrator.app.provenance import provenance
 from orchestrator.app.tally import Tally
 from orchestrator.app.workforce import Answer, WorkerDown, WorkerSaid, WorkerUp, Workforce
 from orchestrator.contracts import (
     Acknowledge,
     Assign,
+    Command,
     CurvePoint,
     DescribeTask,
     Extend,
     Lease,
     LeaseLostError,
     Outcome,
+    Pause,
     PointMeasured,
     Release,
     Report,
@@ -35,6 +38,7 @@ from orchestrator.contracts import (
     Trial,
     TrialEnded,
     TrialId,
+    TrialPaused,
     TrialResult,
     TrialStarted,
     WorkerId,
@@ -42,13 +46,17 @@ from orchestrator.contracts import (
 from orchestrator.metadataset.layout import RootLayout
 from orchestrator.metadataset.ledger import Ledger
 from orchestrator.scheduling import (
+    CapacityChanged,
     Conclude,
+    DrainRequested,
     Event,
     ExtendRun,
     Grant,
     Instruction,
+    PauseRun,
     PointLanded,
     RunEnded,
+    RunPaused,
     RunStarted,
     Scheduler,
     StopRun,
@@ -57,9 +65,12 @@ from orchestrator.scheduling import (
     WorkerLeft,
 )
 
-LEASES_PER_WORKER = 1
-"""No trial waits behind another while a worker idles; the next lease is one round trip away."""
 POLL_S = 0.25
+RULE_METRICS = ("train_loss", "eval_loss", "eval_exact_match", "eval_token_f1")
+"""What stopping rules may judge by; never the test split."""
+POINT_COLUMNS = ("trial_id", "attempt", "epoch", *RULE_METRICS)
+_LOG_TAIL_CHARS = 2000
+"""Of a dead worker's log, kept with a trial that is set aside."""
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +81,16 @@ class _Landed:
 
     worker_id: WorkerId
     report: Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialTerms:
+    """What a sweep grants each of its trials, and what it keeps of them."""
+
+    time_limit_s: float | None = None
+    """Seconds of training and evaluation after which a trial has timed out."""
+    keep_checkpoints: bool = False
+    """Whether a finished trial's newest checkpoint stays, so that a longer plan can continue it."""
 
 
 class SweepDriver:
@@ -84,6 +105,7 @@ class SweepDriver:
         adapters: Decides which finished trials' adapters stay.
         tally: Counts for people.
         to_describe: Tasks whose meta-features are not on record yet.
+        terms: What a trial is granted.
     """
 
     def __init__(
@@ -97,6 +119,7 @@ class SweepDriver:
         adapters: AdapterKeeper,
         tally: Tally,
         to_describe: Sequence[DescribeTask],
+        terms: TrialTerms = TrialTerms(),
     ) -> None:
         self._trials: Mapping[TrialId, Trial] = {trial.trial_id: trial for trial in trials}
         self._layout = layout
@@ -105,28 +128,42 @@ class SweepDriver:
         self._pool = pool
         self._adapters = adapters
         self._tally = tally
-        self._leases: list[tuple[WorkerId, Lease]] = []
+        self._terms = terms
+        self._sizing = LeaseSizing()
+        self._is_draining = False
+        self._commands: list[tuple[WorkerId, Command]] = []
         self._to_describe = deque(to_describe)
         self._describing: dict[TaskId, tuple[WorkerId, DescribeTask]] = {}
 
     def run(self, *, stop_requested: Callable[[], bool], on_round: Callable[[], None]) -> bool:
-        """Work until every trial has an outcome or a stop is asked for.
+        """Work until every trial has an outcome, or a stop is asked for and no trial runs any more.
 
         Args:
-            stop_requested: Asked once a round; after it says yes, what was reported is on disk and the loop
-                ends.
+            stop_requested: Asked once a round; after it says yes nothing more is begun, and every trial that
+                runs is paused after the epoch in hand.
             on_round: Called after every round, for displays.
 
         Returns:
             Whether every trial has an outcome.
         """
-        while not self._is_done() and not stop_requested():
+        while not self._is_done():
+            if not self._is_draining and stop_requested():
+                logger.info("draining running=%d", self._scheduler.counts()["running"])
+                self._is_draining = True
+                self._tell(DrainRequested())
+            if self._is_draining and self._scheduler.is_idle:
+                break
             self.round(self._pool.poll(POLL_S))
             on_round()
         self._ledger.commit()
         self._ledger.publish()
         on_round()
         return self._scheduler.is_done
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether a stop was asked for: nothing more is begun."""
+        return self._is_draining
 
     def _is_done(self) -> bool:
         return self._scheduler.is_done and not self._to_describe and not self._describing
@@ -138,15 +175,17 @@ class SweepDriver:
             if isinstance(answer, WorkerSaid):
                 landed += [_Landed(answer.worker_id, r) for r in answer.reports if self._write(r)]
         self._ledger.commit()
+        self._acknowledge_points(landed)
         for item in landed:
-            self._acknowledge(item)
+            self._heed(item)
+        self._resize_leases(landed)
         for answer in answers:
             if isinstance(answer, WorkerUp):
                 logger.info(
                     "worker joined worker=%s device=%s", answer.worker_id, answer.description.get("device")
                 )
                 self._describe_next(answer.worker_id)
-                self._tell(WorkerJoined(answer.worker_id, LEASES_PER_WORKER))
+                self._tell(WorkerJoined(answer.worker_id, self._sizing.join(answer.worker_id)))
             elif isinstance(answer, WorkerDown):
                 self._mourn(answer)
         self._tell(TimePassed())
@@ -165,6 +204,9 @@ class SweepDriver:
                     self._ledger.record_result(self._result(report))
                 case TrialEnded():
                     self._ledger.record_lost(report.trial_id, report.attempt, report.error or "")
+                case TrialPaused():
+                    why = "the sweep is drained" if self._is_draining else "the stopping rule stands it by"
+                    self._ledger.record_paused(report.trial_id, report.attempt, why)
                 case TaskDescribed():
                     self._take_description(report)
         except LeaseLostError as err:
@@ -188,25 +230,49 @@ class SweepDriver:
             provenance=provenance(),
         )
 
-    def _acknowledge(self, item: _Landed) -> None:
-        """Tell the scheduler and the worker that a report is on disk."""
+    def _acknowledge_points(self, landed: Sequence[_Landed]) -> None:
+        """Tell workers up to which epoch the rows of each trial are on disk: one message a trial."""
+        epochs: dict[tuple[WorkerId, TrialId, int], int] = {}
+        for item in landed:
+            if isinstance(item.report, PointMeasured):
+                point = item.report.point
+                epochs[item.worker_id, point.trial_id, point.attempt] = point.epoch
+            elif isinstance(item.report, TrialEnded) and item.report.outcome.is_final:
+                # It is released below, and the worker asks no more.
+                epochs.pop((item.worker_id, item.report.trial_id, item.report.attempt), None)
+        for (worker_id, trial_id, attempt), epoch in epochs.items():
+            self._pool.send(worker_id, Acknowledge(trial_id=trial_id, attempt=attempt, epoch=epoch))
+
+    def _heed(self, item: _Landed) -> None:
+        """Act on a report that is on disk."""
         match item.report:
             case TrialStarted(trial_id=trial_id, attempt=attempt):
                 self._tell(RunStarted(trial_id, attempt))
             case PointMeasured(point=point):
                 self._tally.count_point(point)
-                self._pool.send(
-                    item.worker_id,
-                    Acknowledge(trial_id=point.trial_id, attempt=point.attempt, epoch=point.epoch),
-                )
-                self._tell(PointLanded(point.trial_id, point.attempt, point.epoch, _metrics(point)))
+                self._tell(point_landed(point))
             case TrialEnded() as ended:
                 if ended.outcome.is_final:
-                    self._pool.send(item.worker_id, Release(trial_id=ended.trial_id, attempt=ended.attempt))
+                    release = Release(
+                        trial_id=ended.trial_id,
+                        attempt=ended.attempt,
+                        keep_state=self._terms.keep_checkpoints,
+                    )
+                    self._pool.send(item.worker_id, release)
                     self._finish(ended.trial_id, ended.outcome)
                 self._tell(RunEnded(ended.trial_id, ended.attempt, ended.outcome))
+            case TrialPaused(trial_id=trial_id, attempt=attempt):
+                self._tell(RunPaused(trial_id, attempt))
             case TaskDescribed():
                 self._describe_next(item.worker_id)
+
+    def _resize_leases(self, landed: Sequence[_Landed]) -> None:
+        """Let workers whose trials take no time hold more of them."""
+        ended = Counter(item.worker_id for item in landed if isinstance(item.report, TrialEnded))
+        for worker_id, trials in ended.items():
+            capacity = self._sizing.ended(worker_id, trials)
+            if capacity is not None:
+                self._tell(CapacityChanged(worker_id, capacity))
 
     def _describe_next(self, worker_id: WorkerId) -> None:
         """Give a worker a task to describe, one at a time so that all workers share them."""
@@ -224,7 +290,8 @@ class SweepDriver:
 
     def _finish(self, trial_id: TrialId, outcome: Outcome) -> None:
         # The worker is told to do so too, but the last trial's worker may never hear of it.
-        shutil.rmtree(self._layout.checkpoint_dir(trial_id), ignore_errors=True)
+        if not self._terms.keep_checkpoints:
+            shutil.rmtree(self._layout.checkpoint_dir(trial_id), ignore_errors=True)
         self._tally.count_outcome(self._trials[trial_id], outcome)
         self._adapters.finished(self._trials[trial_id], outcome)
 
@@ -235,7 +302,16 @@ class SweepDriver:
             if worker_id == down.worker_id:
                 del self._describing[task_id]
                 self._to_describe.append(command)
-        self._tell(WorkerLeft(down.worker_id, down.blames_trial, down.reason))
+        self._sizing.leave(down.worker_id)
+        reason = down.reason + self._log_tail(down.worker_id) if down.blames_trial else down.reason
+        self._tell(WorkerLeft(down.worker_id, down.blames_trial, reason))
+
+    def _log_tail(self, worker_id: WorkerId) -> str:
+        try:
+            text = self._layout.worker_log(worker_id).read_text(errors="replace")
+        except OSError:
+            return ""
+        return f"\nThe end of its log:\n{text[-_LOG_TAIL_CHARS:].strip()}" if text.strip() else ""
 
     def _tell(self, event: Event) -> None:
         for instruction in self._scheduler.handle(event, now_s=time.monotonic()):
@@ -246,14 +322,19 @@ class SweepDriver:
             case Grant():
                 self._grant(instruction)
             case ExtendRun(trial_id, attempt, worker_id, until):
-                self._pool.send(worker_id, Extend(trial_id=trial_id, attempt=attempt, run_until_epoch=until))
+                extend = Extend(trial_id=trial_id, attempt=attempt, run_until_epoch=until)
+                self._commands.append((worker_id, extend))
             case StopRun(trial_id, attempt, worker_id):
-                self._pool.send(worker_id, Stop(trial_id=trial_id, attempt=attempt))
+                # Behind its lease, if that was granted in this round.
+                self._commands.append((worker_id, Stop(trial_id=trial_id, attempt=attempt)))
+            case PauseRun(trial_id, attempt, worker_id):
+                self._commands.append((worker_id, Pause(trial_id=trial_id, attempt=attempt)))
             case Conclude():
                 self._conclude(instruction)
 
     def _grant(self, grant: Grant) -> None:
-        attempt = self._ledger.grant(grant.trial_id, grant.worker_id)
+        progress = self._ledger.progress(grant.trial_id)
+        attempt = self._ledger.grant(grant.trial_id, grant.worker_id, reopen=progress.outcome is not None)
         if attempt != grant.attempt:
             raise AssertionError(
                 f"scheduler granted attempt {grant.attempt} of {grant.trial_id}, ledger {attempt}"
@@ -262,17 +343,19 @@ class SweepDriver:
             trial=self._trials[grant.trial_id],
             attempt=grant.attempt,
             run_until_epoch=grant.run_until_epoch,
-            committed_epochs=self._ledger.progress(grant.trial_id).epochs,
+            committed_epochs=progress.epochs,
             keep_adapter=self._adapters.keeps_any,
+            spent_s=progress.train_s + progress.eval_s,
+            time_limit_s=self._terms.time_limit_s,
         )
-        self._leases.append((grant.worker_id, lease))
+        self._commands.append((grant.worker_id, Assign(leases=(lease,))))
 
     def _hand_out(self) -> None:
-        """Send the leases of this round, once they are on disk: what ran is always what was granted."""
+        """Send the commands of this round, once its grants are on disk: what runs was always granted."""
         self._ledger.commit()
-        for worker_id, lease in self._leases:
-            self._pool.send(worker_id, Assign(leases=(lease,)))
-        self._leases.clear()
+        for worker_id, command in self._commands:
+            self._pool.send(worker_id, command)
+        self._commands.clear()
 
     def _conclude(self, conclusion: Conclude) -> None:
         """Record an outcome that no worker reports."""
@@ -291,5 +374,7 @@ class SweepDriver:
         self._finish(conclusion.trial_id, conclusion.outcome)
 
 
-def _metrics(point: CurvePoint) -> Mapping[str, float]:
-    return {"eval_loss": point.eval_loss, "eval_exact_match": point.eval_exact_match}
+def point_landed(point: CurvePoint) -> PointLanded:
+    """Return what the scheduler is told of a point that is on disk; a row of the curves table will do too."""
+    metrics = {name: getattr(point, name) for name in RULE_METRICS}
+    return PointLanded(point.trial_id, point.attempt, point.epoch, metrics)

@@ -2,28 +2,34 @@
 
 Created by the driver and owned by it: they are neither detached nor named, so they die with it, and a new
 driver makes new ones. Each has one call under way at any time, ``exchange``, which carries commands out and
-reports back. A dead actor is never restarted under its id: a new one with a new id takes its place.
+reports back. A dead actor is never restarted under its id: a new one with a new id takes its place. Their
+number follows the cluster's nodes: nodes that join are used, and for nodes that leave none is replaced.
 """
 
 import itertools
 import logging
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
+from cluster.slots import WorkerSize, live_nodes, no_slot_error, slots
 from orchestrator.app.workforce import Answer, WorkerDown, WorkerSaid, WorkerUp
 from orchestrator.contracts import Command, OrchestrationError, WorkerId
 from workers.actor import TrainerActor
 
 EXCHANGE_S = 0.25
 """How long a worker with nothing to report holds a call: the longest a command waits to be delivered."""
-HUNG_AFTER_S = 300.0
-"""A worker that answers no call for so long is killed and replaced."""
-MAX_DEATHS_AT_START = 3
+FOLLOW_S = 2.0
+"""The cluster's nodes are looked at this often."""
+MAX_DEATHS_AT_START = 4
+"""Workers that may die one after another before the first of all is ready."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
+"""Pause before the next worker, after one that died before it was ready; doubled each time."""
 
 logger = logging.getLogger(__name__)
 
@@ -39,41 +45,93 @@ class WorkersWontStartError(OrchestrationError):
         return f"{self.deaths} workers in a row died before they were ready; the last: {self.reason}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerTerms:
+    """What every worker of a sweep is given."""
+
+    size: WorkerSize
+    most: int | None
+    """Workers at most; None: as many as the nodes hold."""
+    is_rehearsal: bool
+    heartbeat_s: float
+    """A worker that answers no call for so long is killed and replaced."""
+    stalled_after_s: float
+    """So is one whose training makes no step for so long."""
+    start_s: float
+    """Seconds to wait for a node that holds a worker, when none does."""
+
+
 @dataclass(slots=True)
 class _Member:
     actor: Any
     call: Any
     called_at_s: float
-    is_ready: bool = False
+    node_id: str | None = None
+    """Known once it is ready."""
     outbox: list[Command] = field(default_factory=list)
+
+    @property
+    def is_ready(self) -> bool:
+        return self.node_id is not None
 
 
 class WorkerPool:
-    """A fixed number of trainer actors, whatever dies.
+    """As many trainer actors as the cluster's nodes hold and the sweep can use, whatever dies.
 
     Args:
         root: The sweep's root, as the workers see it.
-        count: Workers to keep alive.
-        cpus: Logical CPUs of one worker.
-        gpus: GPUs, or a share of one, of one worker.
+        terms: What every worker is given.
+        wanted: Asked for how many workers there is work.
+
+    Raises:
+        InputError: No node holds a worker, and none has come within ``terms.start_s``.
     """
 
-    def __init__(self, root: str, *, count: int, cpus: float, gpus: float) -> None:
+    def __init__(self, root: str, terms: WorkerTerms, *, wanted: Callable[[], int]) -> None:
         self._root = root
-        self._cpus, self._gpus = cpus, gpus
+        self._terms = terms
+        self._wanted = wanted
         self._members: dict[WorkerId, _Member] = {}
         self._names = itertools.count()
         self._deaths_at_start = 0
-        for _ in range(count):
-            self._add()
+        self._has_started_one = False
+        self._next_start_s = 0.0
+        self._nodes = live_nodes()
+        self._looked_at_s = time.monotonic()
+        self._wait_for_a_slot()
+        self._fill()
 
     def __len__(self) -> int:
         return len(self._members)
 
+    def _wait_for_a_slot(self) -> None:
+        deadline_s = time.monotonic() + self._terms.start_s
+        while slots(self._terms.size, self._nodes.values()) == 0:
+            if time.monotonic() >= deadline_s:
+                raise no_slot_error(self._terms.size, self._nodes.values())
+            time.sleep(0.5)
+            self._nodes = live_nodes()
+
+    def _fill(self) -> None:
+        """Add the workers that are missing; take back those that wait for a node that is gone."""
+        fitting = slots(self._terms.size, self._nodes.values())
+        target = min(fitting, self._wanted(), self._terms.most or fitting)
+        while len(self._members) < target and time.monotonic() >= self._next_start_s:
+            self._add()
+        waiting = [worker_id for worker_id, member in self._members.items() if not member.is_ready]
+        for worker_id in waiting[: max(0, len(self._members) - max(1, fitting))]:
+            ray.kill(self._members.pop(worker_id).actor)
+
     def _add(self) -> None:
         # The driver's process id keeps a later driver's workers apart in logs and in the journal of attempts.
         worker_id = WorkerId(f"{os.uname().nodename}-{os.getpid()}-{next(self._names)}")
-        actor = TrainerActor.options(num_cpus=self._cpus, num_gpus=self._gpus).remote(self._root, worker_id)
+        size = self._terms.size
+        actor = TrainerActor.options(num_cpus=size.cpus, num_gpus=size.gpus).remote(
+            self._root,
+            worker_id,
+            is_rehearsal=self._terms.is_rehearsal,
+            stalled_after_s=self._terms.stalled_after_s,
+        )
         self._members[worker_id] = _Member(actor, actor.describe.remote(), time.monotonic())
 
     def send(self, worker_id: WorkerId, command: Command) -> None:
@@ -96,12 +154,17 @@ class WorkerPool:
         """
         self._call_idle()
         calls = {member.call: worker_id for worker_id, member in self._members.items()}
-        ready, _ = ray.wait(list(calls), num_returns=1, timeout=timeout_s)
-        if ready:
-            # The first answer ends the wait; whatever else has arrived comes along.
-            ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)
-        answers = [self._take(calls[call]) for call in ready]
+        answers: list[Answer] = []
+        if calls:
+            ready, _ = ray.wait(list(calls), num_returns=1, timeout=timeout_s)
+            if ready and len(calls) > 1:
+                # The first answer ends the wait; whatever else has arrived comes along.
+                ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)
+            answers += [self._take(calls[call]) for call in ready]
+        else:
+            time.sleep(timeout_s)
         answers += self._bury_hung()
+        self._follow_nodes()
         return answers
 
     def _call_idle(self) -> None:
@@ -111,45 +174,59 @@ class WorkerPool:
                 member.call = member.actor.exchange.remote(commands, EXCHANGE_S)
                 member.called_at_s = time.monotonic()
 
+    def _follow_nodes(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._looked_at_s < FOLLOW_S and len(self._members) > 0:
+            return
+        self._looked_at_s = now_s
+        nodes = live_nodes()
+        if nodes.keys() != self._nodes.keys():
+            logger.info("nodes changed before=%d now=%d", len(self._nodes), len(nodes))
+        self._nodes = nodes
+        self._fill()
+
     def _take(self, worker_id: WorkerId) -> Answer:
         member = self._members[worker_id]
         try:
             result = ray.get(member.call)
         except RayTaskError as err:
-            # The worker's own loop raised: a bug of ours, not an infrastructure loss; its state is unknown.
-            return self._bury(worker_id, f"its loop raised: {str(err).strip()[-2000:]}", blames_trial=True)
+            # The worker's own loop raised, or it says that it hangs: its state is unknown.
+            return self._bury(worker_id, str(err).strip()[-2000:])
         except RayActorError as err:
-            reason = " ".join(str(err).split())
-            return self._bury(worker_id, reason, blames_trial="node has died" not in reason)
+            return self._bury(worker_id, " ".join(str(err).split()))
         member.call = None
         if member.is_ready:
             return WorkerSaid(worker_id, result)
-        member.is_ready = True
-        self._deaths_at_start = 0
+        member.node_id = result["node_id"]
+        self._deaths_at_start, self._has_started_one = 0, True
         return WorkerUp(worker_id, result)
 
-    def _bury(self, worker_id: WorkerId, reason: str, *, blames_trial: bool) -> WorkerDown:
+    def _bury(self, worker_id: WorkerId, reason: str) -> WorkerDown:
         member = self._members.pop(worker_id)
         ray.kill(member.actor)
-        logger.warning("worker lost worker=%s reason=%s", worker_id, reason)
+        node_is_lost = member.is_ready and member.node_id not in live_nodes()
+        logger.warning("worker lost worker=%s node_lost=%s reason=%s", worker_id, node_is_lost, reason)
         if not member.is_ready:
-            self._deaths_at_start += 1
-            if self._deaths_at_start >= MAX_DEATHS_AT_START:
-                raise WorkersWontStartError(self._deaths_at_start, reason)
-        self._add()
-        return WorkerDown(worker_id, reason, blames_trial)
+            self._count_death_at_start(reason)
+        self._looked_at_s = 0.0
+        return WorkerDown(worker_id, reason, blames_trial=not node_is_lost)
+
+    def _count_death_at_start(self, reason: str) -> None:
+        self._deaths_at_start += 1
+        if not self._has_started_one and self._deaths_at_start >= MAX_DEATHS_AT_START:
+            raise WorkersWontStartError(self._deaths_at_start, reason)
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._deaths_at_start - 1, 30))
+        self._next_start_s = time.monotonic() + pause_s
 
     def _bury_hung(self) -> list[Answer]:
-        limit_s = time.monotonic() - HUNG_AFTER_S
+        """Replace those that answer nothing; one that waits for its node to start it is not among them."""
+        limit_s = time.monotonic() - self._terms.heartbeat_s
         hung = [
-            w
-            for w, member in self._members.items()
-            if member.call is not None and member.called_at_s < limit_s
+            worker_id
+            for worker_id, member in self._members.items()
+            if member.is_ready and member.call is not None and member.called_at_s < limit_s
         ]
-        return [
-            self._bury(worker_id, f"no answer for {HUNG_AFTER_S:g} s", blames_trial=True)
-            for worker_id in hung
-        ]
+        return [self._bury(worker_id, f"no answer for {self._terms.heartbeat_s:g} s") for worker_id in hung]
 
     def close(self) -> None:
         """End all workers at once; what they have not reported is made again by a resume."""

@@ -1,5 +1,6 @@
 """A running sweep on the screen: a live table on a terminal, a plain line now and then elsewhere."""
 
+import logging
 import time
 from types import TracebackType
 from typing import Self
@@ -14,6 +15,8 @@ from orchestrator.app.tally import Snapshot
 from orchestrator.contracts import Outcome
 
 PLAIN_EVERY_S = 10.0
+
+logger = logging.getLogger(__name__)
 
 
 def duration(seconds: float | None) -> str:
@@ -79,6 +82,8 @@ class ProgressDisplay:
             Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else None
         )
         self._last_shown_s = time.monotonic()
+        self._last_logged_s = time.monotonic()
+        self._has_said_draining = False
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -91,9 +96,17 @@ class ProgressDisplay:
         if self._live is not None:
             self._live.stop()
 
-    def show(self, snapshot: Snapshot) -> None:
-        """Show a snapshot, unless one was shown just before."""
+    def show(self, snapshot: Snapshot, *, is_draining: bool = False) -> None:
+        """Show a snapshot, unless one was shown just before; that a drain began is said at once."""
         now_s = time.monotonic()
+        if is_draining and not self._has_said_draining:
+            self._has_said_draining = True
+            self._console.print(
+                f"Stopping: {snapshot.running} running trials finish their epoch first; "
+                "Ctrl-C again stops at once.",
+                highlight=False,
+                soft_wrap=True,
+            )
         if self._live is not None:
             if now_s - self._last_shown_s >= 0.25:
                 self._last_shown_s = now_s
@@ -101,9 +114,13 @@ class ProgressDisplay:
         elif now_s - self._last_shown_s >= PLAIN_EVERY_S:
             self._last_shown_s = now_s
             self._console.print(plain_line(snapshot), highlight=False, soft_wrap=True)
+        if now_s - self._last_logged_s >= PLAIN_EVERY_S:
+            self._last_logged_s = now_s
+            logger.info(plain_line(snapshot))
 
     def show_last(self, snapshot: Snapshot) -> None:
         """Show the state at the end."""
+        logger.info(plain_line(snapshot))
         if self._live is not None:
             self._live.update(render(snapshot), refresh=True)
         else:

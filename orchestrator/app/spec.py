@@ -71,10 +71,20 @@ class WorkersEntry(_Strict):
     cpus: Annotated[float, Field(gt=0)] = 1.0
     gpus: Annotated[float, Field(ge=0)] = 0.0
     max_count: PositiveInt | None = None
+    heartbeat_s: Annotated[float, Field(gt=0)] = 60.0
+    """A worker that answers nothing for so long is killed and replaced."""
+    stalled_after_s: Annotated[float, Field(gt=0)] = 1800.0
+    """So is one whose training makes no step for so long; loading a base model counts as one."""
+    start_timeout_s: Annotated[float, Field(ge=0)] = 60.0
+    """How long to wait for a node that holds a worker, where the cluster has none yet."""
+
+
+_NOT_IDENTITY = frozenset({"workers", "keep_adapters", "keep_checkpoints", "trial_timeout_s", "mirror"})
+"""Keys that may differ when a root is continued: they change neither the trials nor their numbers."""
 
 
 class SweepSpec(_Strict):
-    """A whole sweep. Everything but ``workers`` and ``keep_adapters`` decides which trials it holds."""
+    """A whole sweep; see ``examples/``."""
 
     name: str = Field(min_length=1, pattern=r"^[\w.-]+$")
     base_model: str = Field(min_length=1)
@@ -97,6 +107,12 @@ class SweepSpec(_Strict):
     workers: WorkersEntry = WorkersEntry()
     keep_adapters: Annotated[int, Field(ge=0)] = 0
     """Adapters kept a task, the best by validation loss; 0 keeps none."""
+    keep_checkpoints: bool = False
+    """Whether a finished trial's last checkpoint stays, so that more epochs continue it from there."""
+    trial_timeout_s: Annotated[float, Field(gt=0)] | None = None
+    """Seconds of training and evaluation after which a trial ends as ``timed_out``."""
+    mirror: str | None = None
+    """Where the parts are published as well: ``s3://bucket/prefix``, ``gs://...`` or ``file:///...``."""
 
     @field_validator("base_model")
     @classmethod
@@ -142,7 +158,7 @@ class SweepSpec(_Strict):
 
     def identity(self) -> dict[str, Any]:
         """Return what must not differ for a root to be continued."""
-        content = self.model_dump(mode="json", exclude={"workers", "keep_adapters"})
+        content = self.model_dump(mode="json", exclude=set(_NOT_IDENTITY))
         content["training"] = asdict(self.training_settings())
         return content
 

@@ -9,21 +9,27 @@ from typing import cast
 
 from rich.console import Console
 
-from cluster.connection import connected, slots
+from cluster.connection import connected
+from cluster.slots import WorkerSize
 from orchestrator.app.adapters import AdapterKeeper
-from orchestrator.app.driver import SweepDriver
+from orchestrator.app.driver import SweepDriver, TrialTerms
+from orchestrator.app.history import past_of
+from orchestrator.app.inputs import copy_tasks
+from orchestrator.app.logs import driver_log
 from orchestrator.app.plan import SweepPlan, plan_sweep
-from orchestrator.app.pool import WorkerPool
+from orchestrator.app.pool import WorkerPool, WorkerTerms
 from orchestrator.app.progress import ProgressDisplay
 from orchestrator.app.roots import check_claim, claim
 from orchestrator.app.signals import stop_signals
 from orchestrator.app.spec import SweepSpec
+from orchestrator.app.stopping import StopFile
 from orchestrator.app.tally import Point, Snapshot, Tally
-from orchestrator.contracts import DescribeTask, TrialId
+from orchestrator.contracts import DescribeTask
 from orchestrator.metadataset.layout import RootLayout
 from orchestrator.metadataset.ledger import Ledger
 from orchestrator.metadataset.reader import MetaDatasetReader
-from orchestrator.scheduling import Past, Scheduler
+from orchestrator.scheduling import Scheduler
+from workers.models.location import rehearsal_epoch_s
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +45,12 @@ class SweepReport:
 
 
 def run_sweep(
-    spec: SweepSpec, root: Path, *, address: str | None = None, console: Console | None = None
+    spec: SweepSpec,
+    root: Path,
+    *,
+    address: str | None = None,
+    console: Console | None = None,
+    copies_tasks: bool = False,
 ) -> SweepReport:
     """Start a sweep in a root, or continue it.
 
@@ -48,19 +59,24 @@ def run_sweep(
         root: The sweep's folder; all workers must see it under this path.
         address: A running Ray cluster; None: an embedded one.
         console: Where progress is shown; None shows nothing.
+        copies_tasks: Whether task files are copied into the root first, so that workers find them there.
 
     Returns:
-        The report; not done if SIGINT or SIGTERM asked to stop.
+        The report; not done if SIGINT, SIGTERM or the root's stop file asked to stop.
 
     Raises:
         InputError: The spec, a task, the base model, the root or the address can't be used.
         RootInUseError: Another driver writes to the root.
+        StorageError: The root can't be written any more; what was acknowledged stands.
     """
     root = root.absolute()
+    layout = RootLayout(root)
+    if copies_tasks:
+        spec = copy_tasks(spec, layout)
     check_claim(root, spec)
     plan = plan_sweep(spec)
-    layout = claim(root, spec, plan.trials, plan.space.to_json())
-    with Ledger.open(root) as ledger:
+    claim(root, spec, plan.trials, plan.space.to_json())
+    with Ledger.open(root) as ledger, driver_log(layout):
         return _drive(spec, plan, layout, ledger, address, console or Console(quiet=True))
 
 
@@ -72,30 +88,29 @@ def _drive(
     address: str | None,
     console: Console,
 ) -> SweepReport:
-    past = _past(plan, ledger)
+    past = past_of(plan.trials, ledger, runs_all=spec.scheduler == "fifo")
     tally = Tally(plan.trials)
     finished = [(trial, outcome) for trial in plan.trials if (outcome := past[trial.trial_id].outcome)]
     tally.recall(_points_on_record(plan, layout), finished)
     adapters = AdapterKeeper(layout.adapters_dir, keep=spec.keep_adapters, best_losses=tally.best_losses)
     for trial, outcome in finished:
-        # What the last driver had no time to clear away.
-        shutil.rmtree(layout.checkpoint_dir(trial.trial_id), ignore_errors=True)
+        if not spec.keep_checkpoints:
+            # What the last driver had no time to clear away.
+            shutil.rmtree(layout.checkpoint_dir(trial.trial_id), ignore_errors=True)
         adapters.finished(trial, outcome)
     scheduler = Scheduler(plan.trials, past=past)
     to_describe = _to_describe(spec, plan, layout)
-
-    def snapshot() -> Snapshot:
-        return tally.snapshot(running=scheduler.counts()["running"], workers=len(pool) if pool else 0)
-
-    pool: WorkerPool | None = None
     if scheduler.is_done and not to_describe:
         ledger.publish()
-        return SweepReport(root=layout.root, is_done=True, snapshot=snapshot())
+        return SweepReport(root=layout.root, is_done=True, snapshot=tally.snapshot(running=0, workers=0))
+
+    def unfinished() -> int:
+        counts = scheduler.counts()
+        return max(len(plan.trials) - counts["finished"] - counts["standing_by"], len(to_describe), 1)
+
     with connected(address) as connection:
-        fitting = slots(connection, cpus_per_worker=spec.workers.cpus, gpus_per_worker=spec.workers.gpus)
-        unfinished = sum(scheduler.counts()[state] for state in ("pending", "leased", "running"))
-        count = max(1, min(fitting, spec.workers.max_count or fitting, max(unfinished, len(to_describe))))
-        pool = WorkerPool(str(layout.root), count=count, cpus=spec.workers.cpus, gpus=spec.workers.gpus)
+        terms = _worker_terms(spec, is_embedded=connection.is_embedded)
+        pool = WorkerPool(str(layout.root), terms, wanted=unfinished)
         driver = SweepDriver(
             plan.trials,
             layout=layout,
@@ -105,24 +120,36 @@ def _drive(
             adapters=adapters,
             tally=tally,
             to_describe=to_describe,
+            terms=TrialTerms(time_limit_s=spec.trial_timeout_s, keep_checkpoints=spec.keep_checkpoints),
         )
+
+        def snapshot() -> Snapshot:
+            return tally.snapshot(running=scheduler.counts()["running"], workers=len(pool))
+
+        stop_file = StopFile(layout)
         with stop_signals() as stop, ProgressDisplay(console) as display:
             try:
-                is_done = driver.run(stop_requested=stop.is_set, on_round=lambda: display.show(snapshot()))
+                is_done = driver.run(
+                    stop_requested=lambda: stop.is_set() or stop_file.is_there(),
+                    on_round=lambda: display.show(snapshot(), is_draining=driver.is_draining),
+                )
             finally:
                 pool.close()
+                stop_file.remove()
             display.show_last(snapshot())
     return SweepReport(root=layout.root, is_done=is_done, snapshot=snapshot())
 
 
-def _past(plan: SweepPlan, ledger: Ledger) -> dict[TrialId, Past]:
-    past: dict[TrialId, Past] = {}
-    for trial in plan.trials:
-        progress = ledger.progress(trial.trial_id)
-        past[trial.trial_id] = Past(
-            epochs=progress.epochs, last_attempt=progress.attempt, outcome=progress.outcome
-        )
-    return past
+def _worker_terms(spec: SweepSpec, *, is_embedded: bool) -> WorkerTerms:
+    entry = spec.workers
+    return WorkerTerms(
+        size=WorkerSize(cpus=entry.cpus, gpus=entry.gpus),
+        most=entry.max_count,
+        is_rehearsal=rehearsal_epoch_s(spec.base_model) is not None,
+        heartbeat_s=entry.heartbeat_s,
+        stalled_after_s=entry.stalled_after_s,
+        start_s=0.0 if is_embedded else entry.start_timeout_s,
+    )
 
 
 def _points_on_record(plan: SweepPlan, layout: RootLayout) -> Iterator[Point]:

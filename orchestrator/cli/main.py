@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import data, surrogate, sweeps
+from orchestrator.cli import control, data, surrogate, sweeps
+from orchestrator.cli.sweeps import STOPPED_EARLY
 from orchestrator.contracts import OrchestrationError
+from orchestrator.metadataset.errors import CommitUnknownError, StorageError
 
 BAD_INPUT = 2
 EXIT_CODES = """
@@ -34,7 +36,7 @@ app = typer.Typer(
     result_callback=_exit_with,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for module in (sweeps, surrogate, data):
+for module in (sweeps, control, surrogate, data):
     module.register(app)
 
 
@@ -73,6 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         app(args=list(argv) if argv is not None else None, prog_name="foretune")
     except SystemExit as err:
         return err.code if isinstance(err.code, int) else 0
+    except (StorageError, CommitUnknownError) as err:
+        typer.echo(f"foretune: {err}", err=True)
+        return STOPPED_EARLY
     except OrchestrationError as err:
         typer.echo(f"foretune: {err}", err=True)
         return BAD_INPUT

@@ -41,6 +41,12 @@ def run(
     ],
     address: Address = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and plan only; write nothing.")] = False,
+    copy_tasks: Annotated[
+        bool,
+        typer.Option(
+            "--copy-tasks", help="Copy task files into DIR, for nodes that don't see the spec's folder."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Start a sweep, or continue it where it was left, on an embedded or a given Ray cluster."""
@@ -56,7 +62,7 @@ def run(
         else:
             screen().print(plan.render())
         return 0
-    return _drive(loaded, root, address, as_json)
+    return _drive(loaded, root, address, as_json, copies_tasks=copy_tasks)
 
 
 def resume(root: Root, address: Address = None, as_json: AsJson = False) -> int:
@@ -66,12 +72,14 @@ def resume(root: Root, address: Address = None, as_json: AsJson = False) -> int:
     return _drive(existing_spec(root), root, address, as_json)
 
 
-def _drive(spec: "SweepSpec", root: Path, address: str | None, as_json: bool) -> int:
+def _drive(
+    spec: "SweepSpec", root: Path, address: str | None, as_json: bool, *, copies_tasks: bool = False
+) -> int:
     from orchestrator.app.status import status_of
     from orchestrator.app.sweep import run_sweep
 
     console = screen(quiet=as_json)
-    report = run_sweep(spec, root, address=address, console=console)
+    report = run_sweep(spec, root, address=address, console=console, copies_tasks=copies_tasks)
     if as_json:
         typer.echo(json.dumps(status_of(root).as_dict(), indent=2))
     elif report.is_done:

@@ -16,6 +16,7 @@ from orchestrator.contracts import (
     Extend,
     Lease,
     Outcome,
+    Pause,
     PointMeasured,
     Release,
     Report,
@@ -25,6 +26,7 @@ from orchestrator.contracts import (
     Trial,
     TrialEnded,
     TrialId,
+    TrialPaused,
     TrialStarted,
     WorkerId,
 )
@@ -107,8 +109,18 @@ class SimulatedPool:
                 self._checkpoints.pop(trial_id, None)
             case DescribeTask():
                 self._outbox[worker_id].append(_described(command))
+            case Pause(trial_id=trial_id, attempt=attempt):
+                self._let_go(worker_id, trial_id, attempt)
             case Extend() | Stop():
                 raise AssertionError(f"first come, first served needs no {command}")
+
+    def _let_go(self, worker: WorkerId, trial_id: TrialId, attempt: int) -> None:
+        held = self._queues[worker]
+        if any((lease.trial.trial_id, lease.attempt) == (trial_id, attempt) for lease in held):
+            if held[0].trial.trial_id == trial_id:
+                self._epochs[worker] = None
+            self._queues[worker] = [lease for lease in held if lease.trial.trial_id != trial_id]
+            self._outbox[worker].append(TrialPaused(trial_id=trial_id, attempt=attempt))
 
     def poll(self, timeout_s: float) -> list[Answer]:
         answers, self._news = self._news, []

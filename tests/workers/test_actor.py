@@ -26,7 +26,9 @@ def load(_source: str) -> object:
 @pytest.mark.ray
 def test_a_trial_runs_in_an_actor(local_ray: None, random_base: Path, tmp_path: Path) -> None:
     trial = make_trial(random_base, make_task())
-    actor: Any = TrainerActor.remote(str(tmp_path), "w1", load_task=load)
+    actor: Any = TrainerActor.remote(
+        str(tmp_path), "w1", is_rehearsal=False, stalled_after_s=60.0, load_task=load
+    )
     described = ray.get(actor.describe.remote(), timeout=60)
     assert described["threads"] == "1"
     reports = ray.get(actor.exchange.remote([Assign(leases=(make_lease(trial),))], 30.0), timeout=60)

@@ -1,5 +1,6 @@
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,13 +10,14 @@ from hypothesis import strategies as st
 
 from orchestrator.app.adapters import AdapterKeeper
 from orchestrator.app.driver import SweepDriver
+from orchestrator.app.history import past_of
 from orchestrator.app.tally import Tally
 from orchestrator.contracts import METRIC_COLUMNS, DescribeTask, Outcome, TaskId, TrainingSettings, Trial
 from orchestrator.metadataset.layout import RootLayout
 from orchestrator.metadataset.ledger import Ledger
 from orchestrator.metadataset.reader import MetaDatasetReader
 from orchestrator.metadataset.verify import verify
-from orchestrator.scheduling import Past, Scheduler
+from orchestrator.scheduling import Scheduler
 from tests.support.pool import SimulatedPool, a_point
 
 SETTINGS = TrainingSettings(horizon_epochs=3)
@@ -55,10 +57,7 @@ def drive(
     fault: Callable[[str], None] = lambda point: None,
 ) -> bool:
     with Ledger.open(root, fault=fault) as ledger:
-        past = {}
-        for trial in plan:
-            progress = ledger.progress(trial.trial_id)
-            past[trial.trial_id] = Past(progress.epochs, progress.attempt, progress.outcome)
+        past = past_of(plan, ledger, runs_all=True)
         tally = Tally(plan)
         scheduler = Scheduler(plan, past=past)
         driver = SweepDriver(
@@ -103,7 +102,7 @@ def assert_exact(root: Path, plan: list[Trial]) -> None:
     got = curves[list(expected.columns)].sort_values(["trial_id", "epoch"]).reset_index(drop=True)
     expected = expected.sort_values(["trial_id", "epoch"]).reset_index(drop=True)
     pd.testing.assert_frame_equal(got, expected, check_dtype=False, check_exact=True)
-    certificate = verify(root, planned=[trial.trial_id for trial in plan])
+    certificate = verify(root, planned={trial.trial_id: trial.max_epochs for trial in plan})
     assert certificate.ok, certificate.render()
 
 
@@ -203,19 +202,39 @@ def test_trial_that_kills_its_workers_is_set_aside_and_the_sweep_goes_on(
     assert drive(tmp_path, plan, pool, on_round=die_of_it)
     trials = MetaDatasetReader(tmp_path).trials().set_index("trial_id")
     assert dict(trials["outcome"].value_counts()) == {"completed": 2, "failed": 1}
-    assert "3 workers died while they ran this trial" in str(trials.loc[murderer, "error"])
+    assert "3 workers died one after another under it" in str(trials.loc[murderer, "error"])
 
 
-def test_stop_request_leaves_a_root_that_continues(tmp_path: Path) -> None:
+def test_stop_request_pauses_what_runs_and_leaves_a_root_that_continues(tmp_path: Path) -> None:
     plan = a_plan()
     rounds = iter(range(100))
-    pool = SimulatedPool(1)
+    pool = SimulatedPool(2)
     assert not drive(tmp_path, plan, pool, stop=lambda: next(rounds) >= 5)
     on_record = MetaDatasetReader(tmp_path).curves()
     assert 0 < len(on_record) < 24
+    events = MetaDatasetReader(tmp_path).attempts().groupby("event")["detail"].agg(list)
+    assert events["paused"] == ["the sweep is drained"] * len(events["paused"])
+    assert "lost" not in events.index
     again = SimulatedPool(1)
+    again._checkpoints = pool._checkpoints
     assert drive(tmp_path, plan, again)
     assert_exact(tmp_path, plan)
+
+
+def test_finished_trials_are_trained_further_when_the_plan_grows(tmp_path: Path) -> None:
+    longer = a_plan(tasks=1, configs=2)
+    short = [replace(trial, max_epochs=2) for trial in longer]
+    bad = {short[0].trial_id: Outcome.DIVERGED}
+    pool = SimulatedPool(1, outcome_of=lambda trial: bad.get(trial.trial_id, Outcome.COMPLETED))
+    assert drive(tmp_path, short, pool)
+    assert drive(tmp_path, longer, SimulatedPool(1))
+    trials = MetaDatasetReader(tmp_path).trials().set_index("trial_id")
+    assert dict(trials["epochs"]) == {longer[0].trial_id: 0, longer[1].trial_id: 3}
+    assert trials.loc[longer[1].trial_id, "train_s"] == 3.0
+    certificate = verify(tmp_path, planned={trial.trial_id: trial.max_epochs for trial in longer})
+    assert certificate.ok, certificate.render()
+    assert drive(tmp_path, longer, SimulatedPool(1))
+    assert len(MetaDatasetReader(tmp_path).attempts().query("event == 'granted'")) == 3
 
 
 def test_only_the_best_adapters_of_a_task_are_kept(tmp_path: Path) -> None:

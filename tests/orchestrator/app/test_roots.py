@@ -1,3 +1,4 @@
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -5,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from orchestrator.app.roots import check_claim, claim, existing_spec, newest_root, planned_trials
+from orchestrator.app.roots import (
+    check_claim,
+    claim,
+    existing_spec,
+    newest_root,
+    planned_trials,
+    revise,
+)
 from orchestrator.app.spec import SweepSpec, parse_spec
 from orchestrator.contracts import InputError, Trial
 from orchestrator.metadataset.layout import RootLayout
@@ -21,7 +29,7 @@ def test_claimed_root_remembers_its_spec_and_plan(tmp_path: Path) -> None:
     plan = a_plan()
     claim(tmp_path / "root", a_spec(), plan, "{}")
     assert existing_spec(tmp_path / "root") == a_spec()
-    assert planned_trials(tmp_path / "root") == [trial.trial_id for trial in plan]
+    assert planned_trials(tmp_path / "root") == {trial.trial_id: trial.max_epochs for trial in plan}
 
 
 def test_claim_that_was_cut_short_is_taken_up(tmp_path: Path) -> None:
@@ -34,7 +42,27 @@ def test_claim_that_was_cut_short_is_taken_up(tmp_path: Path) -> None:
 
 def test_root_is_continued_by_the_same_spec_with_other_workers(tmp_path: Path) -> None:
     claim(tmp_path, a_spec(), a_plan(), "{}")
-    claim(tmp_path, a_spec(workers={"cpus": 2}, keep_adapters=1), a_plan(), "{}")
+    changed = a_spec(workers={"cpus": 2}, keep_adapters=1)
+    claim(tmp_path, changed, a_plan(), "{}")
+    assert existing_spec(tmp_path) == changed
+    assert sorted(RootLayout(tmp_path).revisions()) == [0, 1]
+
+
+def test_revision_that_was_cut_short_does_not_hold_and_is_written_again(tmp_path: Path) -> None:
+    layout = claim(tmp_path, a_spec(), a_plan(), "{}")
+    longer = [replace(trial, max_epochs=2) for trial in a_plan()]
+    (layout.revision(1)).write_text(json.dumps({"spec": "half", "trials": {}}))
+    assert planned_trials(tmp_path) == {trial.trial_id: 3 for trial in a_plan()}
+    revise(layout, a_spec(epochs=2), longer)
+    assert planned_trials(tmp_path) == {trial.trial_id: 2 for trial in longer}
+    assert sorted(layout.revisions()) == [0, 1]
+
+
+def test_spec_that_was_edited_in_place_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    layout = claim(tmp_path, a_spec(), a_plan(), "{}")
+    layout.sweep_yaml.write_text(layout.sweep_yaml.read_text() + "# a note\n")
+    with pytest.raises(InputError, match="edited in place.*--with SWEEP.yaml"):
+        planned_trials(tmp_path)
 
 
 def test_root_is_refused_when_the_same_spec_now_plans_other_trials(tmp_path: Path) -> None:

@@ -1,0 +1,63 @@
+"""How many workers of one size the nodes of a cluster hold, now."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import ray
+
+from orchestrator.contracts import InputError
+
+_ROUND_OFF = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSize:
+    """What one worker takes of a node."""
+
+    cpus: float
+    """Logical CPUs."""
+    gpus: float
+    """GPUs, or a share of one."""
+
+
+def slots(size: WorkerSize, nodes: Iterable[Mapping[str, float]]) -> int:
+    """Count the workers that fit.
+
+    Args:
+        size: Of one worker.
+        nodes: Resources of each node that is alive, by Ray's names (``CPU``, ``GPU``).
+
+    Returns:
+        The count; a worker never spans two nodes, nor a share of a GPU two GPUs.
+    """
+    return sum(_on_node(size, node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes)
+
+
+def _on_node(size: WorkerSize, cpus: float, gpus: float) -> int:
+    fits = []
+    if size.cpus > 0:
+        fits.append(int(cpus / size.cpus + _ROUND_OFF))
+    if 0 < size.gpus < 1:
+        fits.append(int(gpus + _ROUND_OFF) * int(1 / size.gpus + _ROUND_OFF))
+    elif size.gpus >= 1:
+        fits.append(int(gpus / size.gpus + _ROUND_OFF))
+    return min(fits, default=0)
+
+
+def live_nodes() -> dict[str, Mapping[str, float]]:
+    """Return the resources of every node that Ray holds to be alive, by node id."""
+    return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+
+
+def no_slot_error(size: WorkerSize, nodes: Iterable[Mapping[str, float]]) -> InputError:
+    """Return the error for a cluster on which not one worker fits; it says what there is."""
+    held = list(nodes)
+    largest = ", ".join(
+        f"{node.get('CPU', 0.0):g} CPUs and {node.get('GPU', 0.0):g} GPUs" for node in held[:4]
+    )
+    more = ", ..." if len(held) > 4 else ""
+    return InputError(
+        f"a worker needs {size.cpus:g} CPUs and {size.gpus:g} GPUs, and no node has that: {len(held)} "
+        f"node{'s' if len(held) != 1 else ''} ({largest}{more}); ask for less in the sweep's `workers`, or "
+        "connect to a larger cluster with --address"
+    )
