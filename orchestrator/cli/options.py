@@ -20,10 +20,16 @@ _DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([a-z]*)\s*", re.IGNORECASE)
 
 
 def parse_budget(text: str) -> float:
-    """Return a budget in seconds.
+    """Return a budget in seconds; see ``parse_duration``."""
+    return parse_duration(text, "--budget")
+
+
+def parse_duration(text: str, option: str) -> float:
+    """Return a time span in seconds.
 
     Args:
         text: A number with a unit: ``90s``, ``45m``, ``5h``, ``1.5d``; a bare number is seconds.
+        option: What it was given to, for the error.
 
     Returns:
         Seconds, above 0.
@@ -34,8 +40,8 @@ def parse_budget(text: str) -> float:
     match = _DURATION.fullmatch(text)
     unit = (match.group(2).lower() or "s") if match else ""
     if match is None or unit not in _UNITS_S:
-        raise InputError(f"--budget must be a number with a unit, such as 60s, 45m or 5h; got {text!r}")
-    budget_s = float(match.group(1)) * _UNITS_S[unit]
-    if not budget_s > 0:
-        raise InputError(f"--budget must be above 0, got {text!r}; nothing can be trained in no time")
-    return budget_s
+        raise InputError(f"{option} must be a number with a unit, such as 60s, 45m or 5h; got {text!r}")
+    duration_s = float(match.group(1)) * _UNITS_S[unit]
+    if not duration_s > 0:
+        raise InputError(f"{option} must be above 0, got {text!r}")
+    return duration_s
