@@ -12,6 +12,7 @@ from orchestrator.cli.screen import screen
 from orchestrator.contracts import InputError
 
 if TYPE_CHECKING:
+    from cluster.jobs import Job
     from orchestrator.app.submission import RemoteSweep, Submitted
 
 STOPPED_EARLY = 3
@@ -210,6 +211,7 @@ def _announce(submitted: "Submitted") -> None:
 
 def _follow_job(sweep: "RemoteSweep") -> int:
     """Print a job's log until the job ends; return the exit code that its end means."""
+    from cluster.jobs import JobState
     from orchestrator.app.submission import exit_code_of
 
     try:
@@ -230,7 +232,13 @@ def _follow_job(sweep: "RemoteSweep") -> int:
     elif code == 0:
         typer.echo(f"Job {job.job_id} has ended: done.")
     elif code == STOPPED_EARLY:
-        typer.echo(f"Job {job.job_id} stopped before the end; submit again to continue.")
+        why = f" ({_reason(job)})" if job.state is JobState.FAILED and job.exit_code != STOPPED_EARLY else ""
+        typer.echo(f"Job {job.job_id} stopped before the end{why}; submit again to continue.")
     else:
-        typer.echo(f"foretune: job {job.job_id} failed: {job.message.partition(chr(10))[0]}", err=True)
+        typer.echo(f"foretune: job {job.job_id} failed: {_reason(job)}", err=True)
     return code
+
+
+def _reason(job: "Job") -> str:
+    """Return Ray's word on why a job failed, without the log that was printed already."""
+    return job.message.partition("\n")[0].partition(", last available logs")[0]

@@ -38,9 +38,14 @@ class StandIn:
     def __init__(self) -> None:
         self.state = "RUNNING"
         self.log = ""
+        self.message = ""
         self.log_start = 0
+        self.root = "/shared/root"
         self.drops: list[int] = []
         """Characters after which a log connection breaks, for each connection that does."""
+        self.forgets_at_drop = False
+        """Whether the job is gone when a log connection breaks, as after a restart of the head."""
+        self.jobs = 1
         self.answers: dict[str, web.Response] = {}
         """What to say instead, by path."""
         self.connections = 0
@@ -54,6 +59,7 @@ class StandIn:
         return self
 
     def stop(self) -> None:
+        self.state, self.log = "STOPPED", ""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -80,12 +86,13 @@ class StandIn:
             "type": "SUBMISSION",
             "submission_id": "j",
             "status": self.state,
+            "message": self.message,
             "entrypoint": "x",
-            "metadata": {"foretune_log_start": str(self.log_start)},
+            "metadata": {"foretune_log_start": str(self.log_start), "foretune_root": self.root},
         }
         usual: dict[str, Any] = {
             "/api/version": {"version": "4", "ray_version": "2.60.0", "ray_commit": "x"},
-            "/api/jobs/": [job],
+            "/api/jobs/": [job] * self.jobs,
             "/api/jobs/j/logs": {"logs": self.log},
         }
         return self.answers.get(request.path) or web.json_response(usual[request.path])
@@ -96,6 +103,7 @@ class StandIn:
         await socket_.prepare(request)
         if self.drops:
             await socket_.send_str(self.log[: self.drops.pop(0)])
+            self.jobs -= self.forgets_at_drop
             await socket_.close(code=WSCloseCode.ABNORMAL_CLOSURE)
             return socket_
         sent = 0
