@@ -35,6 +35,9 @@ class RemoteSession:
     def __init__(
         self, root: str, worker_id: str, *, is_rehearsal: bool, stalled_after_s: float, **options: Any
     ) -> None:
+        # Before torch is loaded. Not in a runtime environment: Ray would start other processes for it than
+        # those that it holds ready.
+        os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         _log_to(RootLayout(Path(root)).worker_log(WorkerId(worker_id)))
         self._session: WorkerSession
         if is_rehearsal:
@@ -75,9 +78,5 @@ def _log_to(path: Path) -> None:
     )
 
 
-TrainerActor: Any = ray.remote(
-    max_restarts=0,
-    max_task_retries=0,
-    runtime_env={"env_vars": {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}},
-)(RemoteSession)
+TrainerActor: Any = ray.remote(max_restarts=0, max_task_retries=0)(RemoteSession)
 """``TrainerActor.remote(root, worker_id, ...)``, then ``exchange`` and ``describe`` as remote methods."""
