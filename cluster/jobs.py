@@ -116,7 +116,7 @@ class JobServer:
             return False
         log_start = 0
         if former is not None:
-            log_start = former.log_start + len(self._log_if_there(former))
+            log_start = former.log_start + len(self.log_if_there(former))
             with explained(self.address):
                 self._client.delete_job(job_id)
         try:
@@ -147,6 +147,14 @@ class JobServer:
         # A log shorter than that was begun anew, on another node.
         return whole[job.log_start :] if len(whole) >= job.log_start else whole
 
+    def log_if_there(self, job: Job) -> str:
+        """Return a job's log; empty where the node that has it is gone."""
+        try:
+            return self.log(job)
+        except InputError as err:
+            logger.info("log not to be had job=%s reason=%s", job.job_id, err)
+            return ""
+
     def follow(self, job: Job) -> Iterator[str]:
         """Yield a job's log as it grows, until the job has ended or is not known any more.
 
@@ -172,7 +180,7 @@ class JobServer:
             if now is None or now.state.is_finished:
                 break
             time.sleep(1.0)
-        if now is not None and (rest := self._log_if_there(job)[seen - job.log_start :]):
+        if now is not None and (rest := self.log_if_there(job)[seen - job.log_start :]):
             yield rest
 
     def _find_patiently(self, job_id: str) -> Job | None:
@@ -185,14 +193,6 @@ class JobServer:
                 if time.monotonic() > give_up_at_s:
                     raise
             time.sleep(1.0)
-
-    def _log_if_there(self, job: Job) -> str:
-        """Return a job's log; empty where the node that has it is gone."""
-        try:
-            return self.log(job)
-        except InputError as err:
-            logger.info("log not to be had job=%s reason=%s", job.job_id, err)
-            return ""
 
 
 def _job(details: Any) -> Job:

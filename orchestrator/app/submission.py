@@ -51,7 +51,7 @@ class Submitted:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the facts as JSON-like values."""
-        return {**asdict(self), "notes": list(self.notes), "commands": self.commands}
+        return {**asdict(self), "commands": self.commands}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class RemoteSweep:
 
     def find(self) -> Job | None:
         """Return the root's job, one at work before any other, or None."""
-        jobs = [job for job in self.server.jobs() if job.metadata.get(_ROOT_KEY) == self.root]
+        jobs = (job for job in self.server.jobs() if job.metadata.get(_ROOT_KEY) == self.root)
         return max(jobs, key=lambda job: (not job.state.is_finished, job.started_ms), default=None)
 
     def job(self) -> Job:
@@ -119,7 +119,7 @@ class RemoteSweep:
     def status(self) -> RemoteStatus:
         """Return where the job stands."""
         job = self.job()
-        lines = [line for line in self.server.log(job).splitlines() if line.strip()]
+        lines = [line for line in self.server.log_if_there(job).splitlines() if line.strip()]
         started = datetime.fromtimestamp(job.started_ms / 1000, UTC)
         return RemoteStatus(
             job_id=job.job_id,
@@ -195,7 +195,7 @@ def submit_sweep(
     job_id = submission_id(spec.name, remote.root)
     environment["env_vars"] = {
         "RAY_JOB_STOP_WAIT_TIME_S": str(DRAIN_FOR_S),
-        **environment.get("env_vars", {}),
+        **(environment.get("env_vars") or {}),
     }
     with bundled(spec, limit_bytes=UPLOAD_LIMIT_BYTES) as bundle:
         is_new = remote.server.submit_once(

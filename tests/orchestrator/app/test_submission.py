@@ -1,5 +1,6 @@
 """Sweeps submitted to a real cluster: a head and a node as processes of their own, a token between them."""
 
+import io
 import json
 import os
 import subprocess
@@ -11,16 +12,19 @@ from typing import Any
 
 import pytest
 import yaml
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from cluster.jobs import Job, JobState
 from cluster.local import LocalCluster
 from orchestrator.app.roots import planned_trials
-from orchestrator.app.submission import exit_code_of, remote_root, submission_id
+from orchestrator.app.submission import exit_code_of, remote_root, remote_status, submission_id
 from orchestrator.contracts import InputError
 from orchestrator.metadataset.reader import MetaDatasetReader
 from orchestrator.metadataset.verify import compare, verify
+from tests.cluster.test_jobs import TOKEN, StandIn
 from tests.orchestrator.app.test_bundle import write_task
 
 real_cluster = [pytest.mark.ray, pytest.mark.timeout(600)]
@@ -243,6 +247,37 @@ def test_relative_root_is_refused_with_the_value() -> None:
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["/x", "/y", "/x/z"])), unique=True))
 def test_sweeps_and_roots_that_differ_have_jobs_that_differ(pairs: list[tuple[str, str]]) -> None:
     assert len({submission_id(name, root) for name, root in pairs}) == len(pairs)
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    server = StandIn().start()
+    yield server
+    server.stop()
+
+
+def test_remote_status_is_the_jobs_state_and_the_last_thing_it_printed(stand_in: StandIn) -> None:
+    stand_in.log = "0/8 trials\n3/8 trials, 9 points\n\n"
+    stand_in.message = "Job is currently running.\nand more"
+    facts = remote_status(stand_in.address, "/shared//root").as_dict()
+    assert (facts["root"], facts["state"], facts["message"], facts["last_line"]) == (
+        "/shared/root",
+        "RUNNING",
+        "Job is currently running.",
+        "3/8 trials, 9 points",
+    )
+    console = Console(file=io.StringIO(), width=100)
+    console.print(remote_status(stand_in.address, "/shared/root").render())
+    assert isinstance(console.file, io.StringIO)
+    assert "3/8 trials" in console.file.getvalue()
+
+
+def test_remote_status_is_known_though_the_node_with_the_log_is_gone(stand_in: StandIn) -> None:
+    stand_in.state = "FAILED"
+    stand_in.answers["/api/jobs/j/logs"] = web.Response(status=500, text="no such node")
+    status = remote_status(stand_in.address, "/shared/root")
+    assert (status.state, status.last_line) == ("FAILED", "")
 
 
 def a_job(**changes: Any) -> Job:
