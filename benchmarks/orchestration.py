@@ -4,10 +4,10 @@
 
 One run, one machine, one process tree after the other: Ray alone (started and stopped), Foretune with N
 and with 10 N trials, Ray Tune with N (class trainable, reused actors: its best case) and with a sample as
-function trainables. Each is measured from outside over its whole tree, from the start of the process to the end of the
-last of its children. What Ray alone costs is the same on both sides and no orchestration: ``wall_ratio`` and
-``cpu_ratio``, Ray Tune's class trainable over Foretune at N trials, are without it, ``whole_wall_ratio`` and
-``whole_cpu_ratio`` with it. Linux only.
+function trainables. Each is measured from outside over its whole tree, from the start of the process to the
+end of the last of its children. What Ray alone costs is the same on both sides and no orchestration:
+``wall_ratio`` and ``cpu_ratio``, Ray Tune's class trainable over Foretune at N trials, are without it,
+``whole_wall_ratio`` and ``whole_cpu_ratio`` with it. Linux only.
 """
 
 import argparse

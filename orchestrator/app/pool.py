@@ -17,7 +17,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from cluster.slots import WorkerSize, live_nodes, no_slot_error, slots
+from cluster.nodes import WorkerSize, is_lost, live_nodes, no_slot_error, slots
 from orchestrator.app.workforce import Answer, WorkerDown, WorkerSaid, WorkerUp
 from orchestrator.contracts import Command, OrchestrationError, WorkerId
 from workers.actor import TrainerActor
@@ -204,7 +204,7 @@ class WorkerPool:
     def _bury(self, worker_id: WorkerId, reason: str) -> WorkerDown:
         member = self._members.pop(worker_id)
         ray.kill(member.actor)
-        node_is_lost = member.is_ready and member.node_id not in live_nodes()
+        node_is_lost = member.node_id is not None and is_lost(member.node_id)
         logger.warning("worker lost worker=%s node_lost=%s reason=%s", worker_id, node_is_lost, reason)
         if not member.is_ready:
             self._count_death_at_start(reason)

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from orchestrator.app.scheduler_entry import SchedulerEntry
 from orchestrator.contracts import InputError, TrainingSettings
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -103,7 +104,8 @@ class SweepSpec(_Strict):
     epochs: PositiveInt
     """Fidelity every trial is planned for."""
     training: TrainingEntry = TrainingEntry()
-    scheduler: Literal["fifo"] = "fifo"
+    scheduler: SchedulerEntry = SchedulerEntry(name="fifo")
+    """What stops trials early: a scheduler of Ray Tune's by its name, or a mapping with its options."""
     workers: WorkersEntry = WorkersEntry()
     keep_adapters: Annotated[int, Field(ge=0)] = 0
     """Adapters kept a task, the best by validation loss; 0 keeps none."""

@@ -10,10 +10,10 @@ from typing import cast
 from rich.console import Console
 
 from cluster.connection import connected
-from cluster.slots import WorkerSize
+from cluster.nodes import WorkerSize
 from orchestrator.app.adapters import AdapterKeeper
 from orchestrator.app.driver import SweepDriver, TrialTerms
-from orchestrator.app.history import past_of
+from orchestrator.app.history import past_of, points_on_record
 from orchestrator.app.inputs import copy_tasks
 from orchestrator.app.logs import driver_log
 from orchestrator.app.plan import SweepPlan, plan_sweep
@@ -24,6 +24,7 @@ from orchestrator.app.signals import stop_signals
 from orchestrator.app.spec import SweepSpec
 from orchestrator.app.stopping import StopFile
 from orchestrator.app.tally import Point, Snapshot, Tally
+from orchestrator.app.tune_rules import tune_rule
 from orchestrator.contracts import DescribeTask
 from orchestrator.metadataset.layout import RootLayout
 from orchestrator.metadataset.ledger import Ledger
@@ -88,7 +89,8 @@ def _drive(
     address: str | None,
     console: Console,
 ) -> SweepReport:
-    past = past_of(plan.trials, ledger, runs_all=spec.scheduler == "fifo")
+    runs_all = spec.scheduler.name == "fifo"
+    past = past_of(plan.trials, ledger, runs_all=runs_all)
     tally = Tally(plan.trials)
     finished = [(trial, outcome) for trial in plan.trials if (outcome := past[trial.trial_id].outcome)]
     tally.recall(_points_on_record(plan, layout), finished)
@@ -98,7 +100,9 @@ def _drive(
             # What the last driver had no time to clear away.
             shutil.rmtree(layout.checkpoint_dir(trial.trial_id), ignore_errors=True)
         adapters.finished(trial, outcome)
-    scheduler = Scheduler(plan.trials, past=past)
+    # First come, first served asks for no past; other rules must be brought to where they stood.
+    history = () if runs_all else points_on_record(plan.trials, layout)
+    scheduler = Scheduler(plan.trials, past=past, history=history, rule=tune_rule(spec.scheduler))
     to_describe = _to_describe(spec, plan, layout)
     if scheduler.is_done and not to_describe:
         ledger.publish()

@@ -1,5 +1,6 @@
-"""How many workers of one size the nodes of a cluster hold, now."""
+"""The nodes of a cluster: which are alive, and how many workers of one size they hold."""
 
+import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ import ray
 from orchestrator.contracts import InputError
 
 _ROUND_OFF = 1e-9
+_PROBE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,26 @@ def _on_node(size: WorkerSize, cpus: float, gpus: float) -> int:
 def live_nodes() -> dict[str, Mapping[str, float]]:
     """Return the resources of every node that Ray holds to be alive, by node id."""
     return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+
+
+def is_lost(node_id: str) -> bool:
+    """Return whether a node is gone, asking its raylet: Ray itself declares it dead up to 15 s later.
+
+    Args:
+        node_id: As Ray names it.
+
+    Returns:
+        True where Ray knows no such living node, or nothing answers at its raylet's port.
+    """
+    node = next((node for node in ray.nodes() if node["NodeID"] == node_id and node["Alive"]), None)
+    if node is None:
+        return True
+    try:
+        where = (node["NodeManagerAddress"], int(node["NodeManagerPort"]))
+        socket.create_connection(where, timeout=_PROBE_S).close()
+    except OSError:
+        return True
+    return False
 
 
 def no_slot_error(size: WorkerSize, nodes: Iterable[Mapping[str, float]]) -> InputError:

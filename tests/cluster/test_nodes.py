@@ -3,7 +3,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.slots import WorkerSize, no_slot_error, slots
+from cluster.nodes import WorkerSize, no_slot_error, slots
 
 NODES = st.lists(st.fixed_dictionaries({"CPU": st.integers(0, 64), "GPU": st.integers(0, 8)}), max_size=4)
 
