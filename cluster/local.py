@@ -59,7 +59,11 @@ class NodeHandle:
     is_head: bool
     process: subprocess.Popen[bytes] = field(repr=False)
     command: tuple[str, ...] = field(repr=False)
+    launched_at_s: float = field(default_factory=time.monotonic, repr=False)
+    has_started: bool = False
+    """Whether it has joined the cluster, at one time."""
     tries: int = 1
+    """Times that it was launched since it last joined."""
 
     @property
     def session(self) -> int:
@@ -112,7 +116,8 @@ class LocalCluster:
         self.token_file.write_text(secrets.token_hex(32))
         self._made = 0
         self._nodes: list[NodeHandle] = []
-        self._warden = Warden(self._folder)
+        self.warden = Warden(self._folder)
+        """Ends the nodes, and what else it is told to watch, should this process die."""
         try:
             self._start_all(nodes)
         except BaseException:
@@ -218,7 +223,7 @@ class LocalCluster:
     def close(self) -> None:
         """End every process of the cluster, wait for it, and remove the cluster's folder."""
         self._end(self._nodes)
-        self._warden.close()
+        self.warden.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def wait_for(self, nodes: Sequence[NodeHandle]) -> None:
@@ -230,14 +235,17 @@ class LocalCluster:
         Raises:
             NodeNotStartedError: A node did not come up ``START_TRIES`` times.
         """
-        deadline_s = time.monotonic() + START_TIMEOUT_S
-        waiting = list(nodes)
-        while waiting := [node for node in waiting if not self._has_started(node)]:
-            for node in waiting:
-                if not node.is_alive or time.monotonic() > deadline_s:
-                    self._try_again(node)
-                    deadline_s = time.monotonic() + START_TIMEOUT_S
+        while not all([self._has_joined(node) for node in nodes]):
             time.sleep(0.05)
+
+    def mend(self) -> None:
+        """Start nodes again that ended unasked, be it before or after they joined; waits for nothing.
+
+        Raises:
+            NodeNotStartedError: A node did not come up ``START_TRIES`` times.
+        """
+        for node in self.nodes:
+            self._has_joined(node)
 
     def _start_all(self, nodes: int) -> None:
         self.wait_for([self._launch(is_head=True)])
@@ -259,7 +267,7 @@ class LocalCluster:
             command=command,
         )
         self._nodes.append(node)
-        self._warden.watch(node.session)
+        self.warden.watch(node.session)
         return node
 
     def _command(self, ip_address: str, folder: Path, *, is_head: bool) -> tuple[str, ...]:
@@ -300,17 +308,26 @@ class LocalCluster:
                 start_new_session=True,
             )
 
-    def _has_started(self, node: NodeHandle) -> bool:
-        return node.is_alive and _STARTED in node.log.read_text(errors="replace")
+    def _has_joined(self, node: NodeHandle) -> bool:
+        """Look whether a node is up; start it again if it has ended or takes too long."""
+        is_alive = node.is_alive
+        if is_alive and node.has_started:
+            return True
+        if is_alive and _STARTED in node.log.read_text(errors="replace"):
+            node.has_started, node.tries = True, 0
+            return True
+        if not is_alive or time.monotonic() - node.launched_at_s > START_TIMEOUT_S:
+            self._launch_again(node)
+        return False
 
-    def _try_again(self, node: NodeHandle) -> None:
+    def _launch_again(self, node: NodeHandle) -> None:
         if node.tries == START_TRIES:
             tail = "\n".join(node.log.read_text(errors="replace").splitlines()[-15:])
             raise NodeNotStartedError(" ".join(node.command), tail)
         self._stop(node)
-        node.tries += 1
         node.process = self._spawn(node.command, node.log)
-        self._warden.watch(node.session)
+        self.warden.watch(node.session)
+        node.launched_at_s, node.has_started, node.tries = time.monotonic(), False, node.tries + 1
 
     def _end(self, nodes: Sequence[NodeHandle]) -> None:
         gone = list(nodes)
@@ -325,7 +342,7 @@ class LocalCluster:
         left = end_sessions([node.session])
         if left:
             raise RuntimeError(f"processes {left} of node {node.number} survive SIGKILL")
-        self._warden.forget(node.session)
+        self.warden.forget(node.session)
         node.process.wait()
 
 
