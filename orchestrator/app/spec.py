@@ -143,6 +143,7 @@ class SweepSpec(_Strict):
                 f"training.horizon_epochs must be at least epochs = {self.epochs}, got {horizon}: the "
                 "schedule can't end before training does"
             )
+        self.scheduler.tune_arguments(self.epochs)
         for what, values in (
             ("tasks", [task.source for task in self.tasks]),
             ("seeds", map(str, self.seeds)),

@@ -9,6 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from orchestrator.app.roots import existing_spec, planned_trials
+from orchestrator.metadataset.layout import RootLayout
+from orchestrator.metadataset.lock import holder_of
 from orchestrator.metadataset.reader import MetaDatasetReader
 from orchestrator.metadataset.verify import Certificate, compare, verify
 
@@ -36,6 +38,8 @@ class SweepStatus:
     points: int
     unpublished_rows: int
     """Rows in the write-ahead log that Parquet does not show yet."""
+    driver: str | None
+    """The process that is at work on it, or None."""
     train_s: float
     eval_s: float
     best: tuple[BestTrial, ...]
@@ -57,18 +61,26 @@ class SweepStatus:
             "outcomes": self.outcomes,
             "points": self.points,
             "unpublished_rows": self.unpublished_rows,
+            "driver": self.driver,
             "train_s": self.train_s,
             "eval_s": self.eval_s,
             "best": best,
         }
+
+    def _without_driver(self) -> str:
+        return (
+            "none" if self.finished == self.planned else f"none; continue with: foretune resume {self.root}"
+        )
 
     def render(self) -> RenderableType:
         """Return the status as a table for people."""
         head = Table.grid(padding=(0, 2))
         outcomes = ", ".join(f"{count} {name}" for name, count in self.outcomes.items()) or "none yet"
         head.add_row("sweep", f"{self.name} in {self.root}")
+        head.add_row("driver", self.driver or self._without_driver())
         head.add_row("trials", f"{self.finished} of {self.planned} finished: {outcomes}")
-        behind = f", {self.unpublished_rows} rows on their way to Parquet" if self.unpublished_rows else ""
+        where = "on their way to" if self.driver else "not yet in"
+        behind = f", {self.unpublished_rows} rows {where} Parquet" if self.unpublished_rows else ""
         head.add_row("points", f"{self.points}{behind}")
         head.add_row("cost", f"{self.train_s:.1f} s of training, {self.eval_s:.1f} s of evaluation")
         best = Table(box=None, padding=(0, 2), header_style="bold")
@@ -110,13 +122,16 @@ def status_of(root: Path) -> SweepStatus:
                     test_exact_match=float(row["test_exact_match"]),
                 )
             )
+    planned = planned_trials(root)
+    counted = trials[trials["trial_id"].isin(planned)]
     return SweepStatus(
         name=spec.name,
         root=str(root),
-        planned=len(planned_trials(root)),
-        outcomes=dict(Counter(trials["outcome"]).most_common()),
+        planned=len(planned),
+        outcomes=dict(Counter(counted["outcome"]).most_common()),
         points=len(curves),
         unpublished_rows=reader.unpublished_rows(),
+        driver=holder_of(RootLayout(root).lock_file),
         train_s=float(curves["train_s"].sum()),
         eval_s=float(curves["eval_s"].sum()),
         best=tuple(sorted(best, key=lambda item: item.task)),

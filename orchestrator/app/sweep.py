@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -28,9 +28,13 @@ from orchestrator.app.tune_rules import tune_rule
 from orchestrator.contracts import DescribeTask
 from orchestrator.metadataset.layout import RootLayout
 from orchestrator.metadataset.ledger import Ledger
+from orchestrator.metadataset.mirror import Mirror, MirrorState
 from orchestrator.metadataset.reader import MetaDatasetReader
 from orchestrator.scheduling import Scheduler
 from workers.models.location import rehearsal_epoch_s
+
+LAST_SYNC_S = 60.0
+"""How long the end of a sweep waits for its mirror."""
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +47,13 @@ class SweepReport:
     is_done: bool
     """Whether every planned trial has its outcome; otherwise a resume continues."""
     snapshot: Snapshot
+    mirror: MirrorState | None = None
+    """How far the mirror has come, where there is one."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left to do, neither trials nor files that the mirror lacks."""
+        return self.is_done and (self.mirror is None or not self.mirror.behind_files)
 
 
 def run_sweep(
@@ -78,7 +89,16 @@ def run_sweep(
     plan = plan_sweep(spec)
     claim(root, spec, plan.trials, plan.space.to_json())
     with Ledger.open(root) as ledger, driver_log(layout):
-        return _drive(spec, plan, layout, ledger, address, console or Console(quiet=True))
+        if spec.mirror is None:
+            return _drive(spec, plan, layout, ledger, address, console or Console(quiet=True), mirror=None)
+        mirror = Mirror.open(spec.mirror, layout)
+        try:
+            report = _drive(
+                spec, plan, layout, ledger, address, console or Console(quiet=True), mirror=mirror
+            )
+        finally:
+            state = mirror.close(LAST_SYNC_S)
+        return replace(report, mirror=state)
 
 
 def _drive(
@@ -88,6 +108,8 @@ def _drive(
     ledger: Ledger,
     address: str | None,
     console: Console,
+    *,
+    mirror: Mirror | None,
 ) -> SweepReport:
     runs_all = spec.scheduler.name == "fifo"
     past = past_of(plan.trials, ledger, runs_all=runs_all)
@@ -130,12 +152,17 @@ def _drive(
         def snapshot() -> Snapshot:
             return tally.snapshot(running=scheduler.counts()["running"], workers=len(pool))
 
+        def on_round() -> None:
+            display.show(snapshot(), is_draining=driver.is_draining)
+            if mirror is not None:
+                mirror.notice()
+
         stop_file = StopFile(layout)
         with stop_signals() as stop, ProgressDisplay(console) as display:
             try:
                 is_done = driver.run(
                     stop_requested=lambda: stop.is_set() or stop_file.is_there(),
-                    on_round=lambda: display.show(snapshot(), is_draining=driver.is_draining),
+                    on_round=on_round,
                 )
             finally:
                 pool.close()

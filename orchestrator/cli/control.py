@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.options import AsJson, Root, parse_duration
+from orchestrator.cli.options import AsJson, Mirror, Root, ServerAddress, parse_duration
 from orchestrator.cli.screen import screen
 from orchestrator.contracts import InputError
 
@@ -18,15 +18,6 @@ if TYPE_CHECKING:
 STOPPED_EARLY = 3
 """Also of `stop`: what was asked for has not come about yet."""
 INTERRUPTED = 130
-
-ServerAddress = Annotated[
-    str | None,
-    typer.Option(
-        "--address",
-        metavar="URL",
-        help="The job server of the cluster that ROOT was submitted to, such as http://HOST:8265.",
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -57,9 +48,7 @@ def submit(
         Path | None,
         typer.Option(metavar="FILE", help="Ray's runtime environment as YAML: pip packages, env_vars."),
     ] = None,
-    mirror: Annotated[
-        str | None, typer.Option(metavar="URI", help="Also publish finished parts there, such as s3://...")
-    ] = None,
+    mirror: Mirror = None,
     no_follow: Annotated[bool, typer.Option("--no-follow", help="Submit and end; do not wait.")] = False,
     as_json: AsJson = False,
 ) -> int:

@@ -12,6 +12,18 @@ Address = Annotated[
     str | None,
     typer.Option(metavar="HOST:PORT", help="A running Ray cluster, or `auto`; left out: an embedded one."),
 ]
+ServerAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="URL",
+        help="The job server of the cluster that ROOT was submitted to, such as http://HOST:8265.",
+    ),
+]
+Mirror = Annotated[
+    str | None,
+    typer.Option(metavar="URI", help="Publish the Parquet there as well, such as s3://BUCKET/PREFIX."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON and nothing else.")]
 Root = Annotated[Path, typer.Argument(metavar="ROOT", help="A sweep's folder.")]
 

@@ -1,16 +1,20 @@
 """Commands that run sweeps and look at them."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.options import Address, AsJson, Root
+from orchestrator.cli.options import Address, AsJson, Mirror, Root, ServerAddress
 from orchestrator.cli.screen import screen
+from orchestrator.contracts import InputError
 
 if TYPE_CHECKING:
     from orchestrator.app.spec import SweepSpec
+    from orchestrator.app.status import SweepStatus
+    from orchestrator.app.submission import RemoteStatus
 
 STOPPED_EARLY = 3
 
@@ -19,7 +23,7 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command(epilog="Example: `foretune quickstart`")(quickstart)
     app.command(epilog="Example: `foretune run examples/tiny-1800.yaml --root runs/tiny-1800`")(run)
-    app.command(epilog="Example: `foretune resume runs/tiny-1800`")(resume)
+    app.command(epilog="Example: `foretune resume runs/tiny-1800 --with examples/tiny-1800.yaml`")(resume)
     app.command(epilog="Example: `foretune status runs/tiny-1800 --json`")(status)
     app.command(epilog="Example: `foretune verify runs/a --against runs/b`")(verify)
 
@@ -47,6 +51,7 @@ def run(
             "--copy-tasks", help="Copy task files into DIR, for nodes that don't see the spec's folder."
         ),
     ] = False,
+    mirror: Mirror = None,
     as_json: AsJson = False,
 ) -> int:
     """Start a sweep, or continue it where it was left, on an embedded or a given Ray cluster."""
@@ -62,38 +67,109 @@ def run(
         else:
             screen().print(plan.render())
         return 0
-    return _drive(loaded, root, address, as_json, copies_tasks=copy_tasks)
+    return _drive(loaded, root, address, as_json, copies_tasks=copy_tasks, mirror=mirror)
 
 
-def resume(root: Root, address: Address = None, as_json: AsJson = False) -> int:
-    """Continue an interrupted sweep: what is on disk is kept, what was lost is done again."""
+def resume(
+    root: Root,
+    changed: Annotated[
+        Path | None,
+        typer.Option("--with", metavar="SWEEP.yaml", help="A changed spec: more tasks, configs, epochs, ..."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Adopt the changed spec without asking.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --with: show the difference and end.")
+    ] = False,
+    mirror: Mirror = None,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> int:
+    """Continue an interrupted sweep: what is on disk is kept, what was lost is done again.
+
+    With a changed spec the difference is shown first, and what it means for the trials; then only what is new
+    is run.
+    """
     from orchestrator.app.roots import existing_spec
 
-    return _drive(existing_spec(root), root, address, as_json)
+    if changed is None:
+        if dry_run:
+            raise InputError("--dry-run shows a difference: name the changed spec with --with SWEEP.yaml")
+        return _drive(existing_spec(root), root, address, as_json, mirror=mirror)
+    return _resume_changed(root, changed, address, as_json, mirror=mirror, yes=yes, dry_run=dry_run)
+
+
+def _resume_changed(
+    root: Path,
+    changed: Path,
+    address: str | None,
+    as_json: bool,
+    *,
+    mirror: str | None,
+    yes: bool,
+    dry_run: bool,
+) -> int:
+    from orchestrator.app.changes import adopt, spec_change
+    from orchestrator.app.spec import load_spec
+
+    change = spec_change(root, load_spec(changed))
+    if as_json and dry_run:
+        typer.echo(json.dumps(change.as_dict(), indent=2))
+    if not as_json:
+        screen().print(change.render())
+    if dry_run:
+        return 0
+    if not change.is_empty:
+        if not yes and not _is_confirmed():
+            typer.echo("Nothing was changed.")
+            return STOPPED_EARLY
+        adopt(change)
+    return _drive(change.spec, root, address, as_json, mirror=mirror)
+
+
+def _is_confirmed() -> bool:
+    if not sys.stdin.isatty():
+        raise InputError("there is no terminal to ask on; say --yes to adopt the changed spec, or --dry-run")
+    return typer.confirm("Continue the sweep with this spec?")
 
 
 def _drive(
-    spec: "SweepSpec", root: Path, address: str | None, as_json: bool, *, copies_tasks: bool = False
+    spec: "SweepSpec",
+    root: Path,
+    address: str | None,
+    as_json: bool,
+    *,
+    copies_tasks: bool = False,
+    mirror: str | None = None,
 ) -> int:
     from orchestrator.app.status import status_of
     from orchestrator.app.sweep import run_sweep
 
     console = screen(quiet=as_json)
+    if mirror is not None:
+        spec = spec.model_copy(update={"mirror": mirror})
     report = run_sweep(spec, root, address=address, console=console, copies_tasks=copies_tasks)
+    if report.mirror is not None and report.mirror.behind_files:
+        typer.echo(f"foretune: {report.mirror.render()}", err=True)
     if as_json:
         typer.echo(json.dumps(status_of(root).as_dict(), indent=2))
     elif report.is_done:
         console.print(f"Done: {report.snapshot.finished} trials. Results lie in {root}", soft_wrap=True)
     else:
         console.print(f"Stopped before the end; continue with: foretune resume {root}", soft_wrap=True)
-    return 0 if report.is_done else STOPPED_EARLY
+    return 0 if report.is_whole else STOPPED_EARLY
 
 
-def status(root: Root, as_json: AsJson = False) -> int:
-    """Show where a sweep stands, from its folder alone; works while it runs."""
-    from orchestrator.app.status import status_of
+def status(root: Root, address: ServerAddress = None, as_json: AsJson = False) -> int:
+    """Show where a sweep stands, also while it runs: from its folder, or a submitted one's from its job."""
+    state: SweepStatus | RemoteStatus
+    if address is not None:
+        from orchestrator.app.submission import remote_status
 
-    state = status_of(root)
+        state = remote_status(address, root)
+    else:
+        from orchestrator.app.status import status_of
+
+        state = status_of(root)
     if as_json:
         typer.echo(json.dumps(state.as_dict(), indent=2))
     else:

@@ -73,6 +73,11 @@ def is_held(path: Path) -> bool:
     return False
 
 
+def holder_of(path: Path) -> str | None:
+    """Return who holds the lock, in words for people, or None if no process does."""
+    return _holder(path) if is_held(path) else None
+
+
 def _holder(path: Path) -> str:
     return path.read_text(errors="replace").strip() or "another process"
 
