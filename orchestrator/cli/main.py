@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import control, data, surrogate, sweeps
+from orchestrator.cli import control, data, surrogate, sweeps, torture
 from orchestrator.cli.sweeps import STOPPED_EARLY
 from orchestrator.contracts import OrchestrationError
 from orchestrator.metadataset.errors import CommitUnknownError, StorageError
@@ -36,7 +36,7 @@ app = typer.Typer(
     result_callback=_exit_with,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for module in (sweeps, control, surrogate, data):
+for module in (sweeps, control, surrogate, data, torture):
     module.register(app)
 
 
