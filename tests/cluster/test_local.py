@@ -107,6 +107,7 @@ def test_nothing_is_left_of_a_cluster_whose_owner_was_killed() -> None:
 
 
 @pytest.mark.ray
-def test_a_node_that_does_not_come_up_is_shown_with_what_it_said() -> None:
+def test_a_node_that_does_not_come_up_is_shown_with_what_it_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.local.START_TRIES", 2)
     with pytest.raises(NodeNotStartedError, match=r"num-cpus=-1.*\n(.*\n)*.*Error"):
         LocalCluster(nodes=0, head_cpus=-1)
