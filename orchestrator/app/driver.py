@@ -181,9 +181,8 @@ class SweepDriver:
         self._resize_leases(landed)
         for answer in answers:
             if isinstance(answer, WorkerUp):
-                logger.info(
-                    "worker joined worker=%s device=%s", answer.worker_id, answer.description.get("device")
-                )
+                about = [f"{name}={answer.description.get(name)}" for name in ("host", "pid", "device_name")]
+                logger.info("worker joined worker=%s %s", answer.worker_id, " ".join(about))
                 self._describe_next(answer.worker_id)
                 self._tell(WorkerJoined(answer.worker_id, self._sizing.join(answer.worker_id)))
             elif isinstance(answer, WorkerDown):
