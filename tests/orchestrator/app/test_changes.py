@@ -75,15 +75,15 @@ def test_diverged_trials_are_not_trained_further(tmp_path: Path) -> None:
 
 
 def test_begun_waiting_and_dropped_trials_are_told_apart(tmp_path: Path) -> None:
-    spec = a_spec()
+    spec = a_spec(epochs=4)
     plan = plan_sweep(spec)
     root = tmp_path / "root"
     claim(root, spec, plan.trials, plan.space.to_json())
     rounds = iter(range(100))
-    assert not drive(root, list(plan.trials), SimulatedPool(1), stop=lambda: next(rounds) >= 2)
-    assert groups(root, a_spec(configs=2)) == {
-        "are under way and go on": (1, 2),
-        "were planned before and not begun": (1, 2),
+    assert not drive(root, list(plan.trials), SimulatedPool(1), stop=lambda: next(rounds) >= 3)
+    assert groups(root, a_spec(epochs=4, configs=2)) == {
+        "are under way and go on": (1, 4),
+        "were planned before and not begun": (1, 4),
         "are no longer planned": (1, 0),
     }
 
