@@ -4,8 +4,13 @@ A reader may keep a footer while the file under it is replaced: DuckDB opens a f
 again for the rows. So each version of a part begins with all bytes of the one before, footer excepted: what
 an older footer points to is still there. Small row groups are written together again behind the others, and
 the bytes of those they replace stay, unused.
+
+Parquet has checksums for the values in its pages, and none for page headers and the footer: a flipped bit
+there can rename a column or change a value unseen. So the four bytes before the footer, at which no reader
+looks, hold a checksum of all others.
 """
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +30,7 @@ MAX_SMALL = 32
 _MAGIC = b"PAR1"
 _FOOTER_END_BYTES = 8
 """Length of the footer, four bytes, and the magic word."""
+_CHECKSUM_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,7 @@ class GrowingPart:
         fresh = rows.slice(sum(unit.rows for unit in kept))
         body, footer = _append(self._body, fresh)
         units = (*kept, _Unit(footer, fresh.num_rows))
-        content = body + _footer([unit.footer for unit in units])
+        content = _sealed(body, _footer([unit.footer for unit in units]))
         write_durably(self.path, content, aside=self._aside, fault=fault, name=self._name)
         self._body, self._units = body, units
 
@@ -123,12 +129,12 @@ def _append(body: bytes, rows: pa.Table) -> tuple[bytes, pq.FileMetaData]:
 
 
 def _footer(footers: Sequence[pq.FileMetaData]) -> bytes:
-    """Return one footer for the row groups of several, behind a magic word that no one looks at."""
+    """Return one footer for the row groups of several, its length and the magic word behind it."""
     # Read back: appending changes the first, which must stay as it is.
     merged = pq.read_metadata(pa.BufferReader(_serialised(footers[0])))
     for footer in footers[1:]:
         merged.append_row_groups(footer)
-    return _serialised(merged)
+    return _serialised(merged)[len(_MAGIC) :]
 
 
 def _serialised(footer: pq.FileMetaData) -> bytes:
@@ -138,8 +144,43 @@ def _serialised(footer: pq.FileMetaData) -> bytes:
     return content
 
 
+def _sealed(body: bytes, footer: bytes) -> bytes:
+    """Return a file's content: a checksum of both stands between them."""
+    return body + _checksum(body, footer) + footer
+
+
+def _checksum(body: bytes, footer: bytes) -> bytes:
+    return zlib.crc32(footer, zlib.crc32(body)).to_bytes(_CHECKSUM_BYTES, "little")
+
+
+def _read(path: Path) -> pa.BufferReader:
+    """Read a part whole, and check that no byte of it has changed since it was written.
+
+    Args:
+        path: The part.
+
+    Returns:
+        Its content.
+
+    Raises:
+        CorruptLedgerError: A byte has changed.
+        OSError: The system refused.
+    """
+    content = path.read_bytes()
+    footer_bytes = int.from_bytes(content[-_FOOTER_END_BYTES : -len(_MAGIC)], "little")
+    footer_at = len(content) - _FOOTER_END_BYTES - footer_bytes
+    body_end = footer_at - _CHECKSUM_BYTES
+    if body_end < len(_MAGIC):
+        raise CorruptLedgerError(str(path), "it can't be read as Parquet (its end is damaged)")
+    found, due = content[body_end:footer_at], _checksum(content[:body_end], content[footer_at:])
+    # Parts made before there was a checksum have the magic word in its place.
+    if found not in (due, _MAGIC):
+        raise CorruptLedgerError(str(path), "it can't be read as Parquet (its checksum does not hold)")
+    return pa.BufferReader(content)
+
+
 def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a part, checking the checksums of the pages it touches.
+    """Read a part, checking that it is as it was written.
 
     Args:
         path: The part.
@@ -152,7 +193,7 @@ def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         CorruptLedgerError: It can't be read, or was written by a newer version.
     """
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(_read(path), page_checksum_verification=True) as file:
             version = int((file.schema_arrow.metadata or {}).get(VERSION_KEY, b"0"))
             if version > SCHEMA_VERSION:
                 raise CorruptLedgerError(
@@ -166,6 +207,6 @@ def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 def count_part(path: Path) -> int:
     """Return how many rows a part says it holds; raises ``CorruptLedgerError`` if it can't be read."""
     try:
-        return int(pq.read_metadata(path).num_rows)
+        return int(pq.read_metadata(_read(path)).num_rows)
     except (pa.ArrowException, OSError) as err:
         raise CorruptLedgerError(str(path), f"it can't be read as Parquet ({err})") from err

@@ -4,12 +4,16 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from orchestrator.contracts import CorruptLedgerError
 from orchestrator.metadataset.frames import encode_frame, scan_frames
 from orchestrator.metadataset.layout import RootLayout
 from orchestrator.metadataset.ledger import Ledger
+from orchestrator.metadataset.parts import read_part
 from orchestrator.metadataset.schema import SCHEMA_VERSION, Table
 from orchestrator.metadataset.verify import compare, verify
 from tests.orchestrator.metadataset.records import CrashAt, Sweep, a_trial, keys
@@ -87,6 +91,56 @@ def test_newest_part_with_flipped_bytes_is_made_anew_from_the_log(
     assert not verify(root).ok
     check_goes_on(root, tmp_path)
     assert "made anew from the log" in caplog.text
+
+
+@pytest.fixture(scope="module")
+def module_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("module") / "root"
+    Sweep(root, TRIALS[:4], seal_rows=7).run(CrashAt(None))
+    return root
+
+
+def tables(root: Path) -> dict[Table, pa.Table]:
+    return {
+        table: pa.concat_tables(map(read_part, RootLayout(root).parts(table).values())) for table in Table
+    }
+
+
+@pytest.mark.parametrize("table", list(Table))
+@settings(max_examples=25, deadline=None)
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_any_one_flipped_bit_of_a_part_is_noticed(
+    module_root: Path, tmp_path_factory: pytest.TempPathFactory, table: Table, place: float, bit: int
+) -> None:
+    """Also one of a page header or of the footer, for which Parquet has no checksum."""
+    root = tmp_path_factory.mktemp("flipped") / "root"
+    shutil.copytree(module_root, root)
+    for number, part in RootLayout(root).parts(table).items():
+        whole = part.read_bytes()
+        spoilt = bytearray(whole)
+        spoilt[int(place * len(whole))] ^= 1 << bit
+        part.write_bytes(bytes(spoilt))
+        if number == 0:
+            assert f"{part}: it can't be read as Parquet" in refusal(root)
+            part.write_bytes(whole)
+        else:
+            assert not verify(root).ok
+            Ledger.open(root).close()
+    assert tables(root) == tables(module_root)
+
+
+@settings(max_examples=25, deadline=None)
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_any_one_flipped_bit_of_a_segment_whose_rows_were_shown_is_noticed(
+    module_root: Path, tmp_path_factory: pytest.TempPathFactory, place: float, bit: int
+) -> None:
+    root = tmp_path_factory.mktemp("flipped") / "root"
+    shutil.copytree(module_root, root)
+    segment = RootLayout(root).segment(1)
+    spoilt = bytearray(segment.read_bytes())
+    spoilt[int(place * len(spoilt))] ^= 1 << bit
+    segment.write_bytes(bytes(spoilt))
+    assert str(root) in refusal(root)
 
 
 @pytest.mark.parametrize("damage", ["flipped", "missing"])
