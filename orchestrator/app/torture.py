@@ -12,7 +12,8 @@ The quiet sweep's epochs take no time, the tortured one's do: what they measure 
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ from orchestrator.app.spec import parse_spec
 from orchestrator.app.status import certify
 from orchestrator.app.torture_certificate import Host, TortureCertificate
 from orchestrator.app.torture_driver import DriverProcess
-from orchestrator.app.torture_execution import Deed, Execution, Executioner
+from orchestrator.app.torture_execution import WORKING_S, Deed, Execution, Executioner, Traces
 from orchestrator.app.torture_plan import Kill, draw_kills
 from orchestrator.contracts import InputError, OrchestrationError
 from orchestrator.metadataset.layout import RootLayout
@@ -83,7 +84,7 @@ def trials_to_outlast(kills: Sequence[Kill], *, workers: int, trial_s: float) ->
         trial_s: Seconds that a trial takes a trainer, at least.
 
     Returns:
-        A number that no trainer can outrun, as pauses pass only while trainers are there.
+        A number that trainers can't outrun: pauses pass while work goes on, or whether or not it does.
     """
     work_s = sum(kill.pause_s + _STRIKE_S for kill in kills)
     return math.ceil(workers * work_s / trial_s) + workers
@@ -125,7 +126,7 @@ def torture(
         on_stage("running the sweep that is left alone")
         quiet_wall_s = _run_quietly(quiet_spec, root, cluster)
         on_stage("torturing the other one")
-        execution, drivers = _torture(tortured_spec, root, cluster, kills, on_deed)
+        execution, drivers = _torture(terms, kills, tortured_spec, root, cluster, on_deed)
     on_stage("comparing the two")
     certificate = TortureCertificate(
         seed=terms.seed,
@@ -186,7 +187,12 @@ def _run_quietly(spec: Path, root: Path, cluster: LocalCluster) -> float:
 
 
 def _torture(
-    spec: Path, root: Path, cluster: LocalCluster, kills: Sequence[Kill], on_deed: Callable[[Deed], None]
+    terms: TortureTerms,
+    kills: Sequence[Kill],
+    spec: Path,
+    root: Path,
+    cluster: LocalCluster,
+    on_deed: Callable[[Deed], None],
 ) -> tuple[Execution, int]:
     layout = RootLayout(root / "tortured")
     with DriverProcess(
@@ -197,15 +203,29 @@ def _torture(
         address=cluster.address,
         environment=cluster.environment,
     ) as driver:
-        executioner = Executioner(cluster, driver, rows=lambda: _published_bytes(layout), on_deed=on_deed)
+        executioner = Executioner(
+            cluster,
+            driver,
+            traces=lambda: _traces(layout),
+            on_deed=on_deed,
+            working_s=max(WORKING_S, 2 * terms.epoch_s),
+        )
         return executioner.run(kills), driver.started
 
 
-def _published_bytes(layout: RootLayout) -> int:
-    """Return a number that changes with every curve row that is published."""
+def _traces(layout: RootLayout) -> Traces:
+    return Traces(
+        log_bytes=_size_bytes(layout.segments().values()),
+        curve_bytes=_size_bytes(layout.parts(Table.CURVES).values()),
+    )
+
+
+def _size_bytes(paths: Iterable[Path]) -> int:
     size_bytes = 0
-    for path in layout.parts(Table.CURVES).values():
-        size_bytes += path.stat().st_size
+    for path in paths:
+        # A sealed segment is removed under our eyes.
+        with suppress(FileNotFoundError):
+            size_bytes += path.stat().st_size
     return size_bytes
 
 

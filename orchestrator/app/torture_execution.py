@@ -4,6 +4,7 @@ Plain: the cluster, the driver, the clock and the pauses are passed in. What is 
 the two hand out, so nothing else can be hit.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from orchestrator.app.torture_driver import DriverEnd
 from orchestrator.app.torture_plan import Kill, KillKind
 
 TICK_S = 0.1
-NO_TARGET_AFTER_S = 180.0
-"""A kill whose kind of victim does not turn up for so long: the sweep has not recovered."""
+WORKING_S = 0.5
+"""Work goes on if the log has grown within so many seconds."""
 STILL_AFTER_S = 180.0
 """So long without a new row, under a driver: the sweep hangs."""
 HEAD_NOTICE_S = 120.0
@@ -80,6 +81,16 @@ class Driver(Protocol):
         """Return the end of what it has printed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What a sweep has left on disk so far."""
+
+    log_bytes: int
+    """Changes with every commit."""
+    curve_bytes: int
+    """Changes with every curve row that is published."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deed:
     """A kill that hit."""
@@ -116,8 +127,9 @@ class Executioner(Generic[_Node]):
     Args:
         cluster: Whose workers, nodes and head are killed.
         driver: The driver, not yet started.
-        rows: Asked for a number that changes whenever a row is written.
+        traces: Asked what the sweep has left on disk.
         on_deed: Told of every kill.
+        working_s: See ``WORKING_S``; not below an epoch's time.
         clock: Monotonic seconds.
         sleep: Waits so many seconds.
     """
@@ -127,18 +139,22 @@ class Executioner(Generic[_Node]):
         cluster: Cluster[_Node],
         driver: Driver,
         *,
-        rows: Callable[[], int],
+        traces: Callable[[], Traces],
         on_deed: Callable[[Deed], None],
+        working_s: float = WORKING_S,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._cluster, self._driver, self._rows, self._on_deed = cluster, driver, rows, on_deed
+        self._cluster, self._driver, self._traces, self._on_deed = cluster, driver, traces, on_deed
         self._clock, self._sleep = clock, sleep
         self._began_s = clock()
         """Of the sweep."""
         self._result = Execution(deeds=[], findings=[])
         self._rejoin_at_s: list[float] = []
-        self._progress: tuple[int, float] = (-1, self._began_s)
+        self._seen = Traces(0, 0)
+        self._committed_at_s = -math.inf
+        self._published_at_s = self._began_s
+        self._working_s = working_s
         self._unexpected_ends = 0
 
     def run(self, kills: Sequence[Kill]) -> Execution:
@@ -162,21 +178,14 @@ class Executioner(Generic[_Node]):
     def _wait_for(self, kill: Kill) -> bool:
         """Let the pause before a kill pass; False if the sweep is over."""
         left_s = kill.pause_s
-        last_s, missing_since_s = self._clock(), None
+        before_s = self._clock()
         while self._keep_going():
-            has_workers = bool(self._cluster.worker_pids())
             now_s = self._clock()
-            if kill.in_recovery or has_workers:
-                left_s -= now_s - last_s
-            last_s = now_s
-            is_there = bool(self._cluster.nodes) if kill.kind is KillKind.NODE else has_workers
-            is_there = is_there or kill.kind in (KillKind.DRIVER, KillKind.HEAD)
-            if left_s <= 0 and is_there:
+            if kill.in_recovery or now_s - self._committed_at_s < self._working_s:
+                left_s -= now_s - before_s
+            if left_s <= 0:
                 return True
-            missing_since_s = None if has_workers else (missing_since_s or now_s)
-            if missing_since_s is not None and now_s - missing_since_s > NO_TARGET_AFTER_S:
-                self._find(f"no worker at work for {NO_TARGET_AFTER_S:g} s after a kill", self._driver.tail())
-                return False
+            before_s = now_s
             self._sleep(TICK_S)
         return False
 
@@ -256,10 +265,12 @@ class Executioner(Generic[_Node]):
         self._cluster.mend()
         if not self._driver.is_alive():
             return self._take_end()
-        rows = self._rows()
-        if rows != self._progress[0]:
-            self._progress = (rows, now_s)
-        elif now_s - self._progress[1] > STILL_AFTER_S:
+        before, self._seen = self._seen, self._traces()
+        if self._seen.log_bytes != before.log_bytes:
+            self._committed_at_s = now_s
+        if self._seen.curve_bytes != before.curve_bytes:
+            self._published_at_s = now_s
+        elif now_s - self._published_at_s > STILL_AFTER_S:
             self._find(f"no new row for {STILL_AFTER_S:g} s under a driver at work", self._driver.tail())
             self._unexpected_ends = MOST_UNEXPECTED_ENDS + 1
             return False
@@ -279,7 +290,8 @@ class Executioner(Generic[_Node]):
 
     def _start_driver(self) -> None:
         self._driver.start()
-        self._progress = (self._progress[0], self._clock())
+        # What the driver before committed is no sign that this one works.
+        self._committed_at_s, self._published_at_s = -math.inf, self._clock()
 
     def _find(self, what: str, evidence: str) -> None:
         self._result.findings.append(Finding(at_s=self._now_s(), what=what, evidence=evidence))

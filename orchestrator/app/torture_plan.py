@@ -43,8 +43,8 @@ class Kill:
     pause_s: float
     """How long to wait before it, in seconds."""
     in_recovery: bool
-    """Whether the pause runs from the kill before, whatever is still down; otherwise only while trainers are
-    at work."""
+    """Whether the pause runs from the kill before, whatever is still down; otherwise only while
+    work goes on."""
     pick: float
     """Which of those alive is hit: a position in [0, 1) among them, oldest first."""
     absence_s: float

@@ -15,6 +15,7 @@ from orchestrator.app.torture_execution import (
     Deed,
     Execution,
     Executioner,
+    Traces,
 )
 from orchestrator.app.torture_plan import Kill, KillKind, draw_kills
 
@@ -60,8 +61,9 @@ class World:
         elif self.driver_up_at_s is not None and self.work_s <= 0:
             self._driver_ends(0)
 
-    def rows(self) -> int:
-        return -int(self.work_s * 100)
+    def traces(self) -> Traces:
+        written = -int(self.work_s * 100)
+        return Traces(log_bytes=written, curve_bytes=written // 10)
 
     def _driver_ends(self, code: int) -> None:
         self.driver_up_at_s, self.end, self.worker_up_at_s = None, code, {}
@@ -136,7 +138,7 @@ class World:
 def _execute(world: World, kills: Sequence[Kill]) -> Execution:
     told: list[Deed] = []
     executioner = Executioner(
-        world, world, rows=world.rows, on_deed=told.append, clock=lambda: world.now_s, sleep=world.sleep
+        world, world, traces=world.traces, on_deed=told.append, clock=lambda: world.now_s, sleep=world.sleep
     )
     execution = executioner.run(kills)
     assert execution.deeds == told
