@@ -8,14 +8,13 @@ acknowledged or removed on the strength of a row that is not on disk.
 import logging
 import shutil
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from orchestrator.app.adapters import AdapterKeeper
 from orchestrator.app.leases import LeaseSizing
-from orchestrator.app.provenance import provenance
+from orchestrator.app.recorder import ReportRecorder, UndescribedTasks
 from orchestrator.app.tally import Tally
 from orchestrator.app.workforce import Answer, WorkerDown, WorkerSaid, WorkerUp, Workforce
 from orchestrator.contracts import (
@@ -26,7 +25,6 @@ from orchestrator.contracts import (
     DescribeTask,
     Extend,
     Lease,
-    LeaseLostError,
     Outcome,
     Pause,
     PointMeasured,
@@ -34,12 +32,10 @@ from orchestrator.contracts import (
     Report,
     Stop,
     TaskDescribed,
-    TaskId,
     Trial,
     TrialEnded,
     TrialId,
     TrialPaused,
-    TrialResult,
     TrialStarted,
     WorkerId,
 )
@@ -132,8 +128,8 @@ class SweepDriver:
         self._sizing = LeaseSizing()
         self._is_draining = False
         self._commands: list[tuple[WorkerId, Command]] = []
-        self._to_describe = deque(to_describe)
-        self._describing: dict[TaskId, tuple[WorkerId, DescribeTask]] = {}
+        self._recorder = ReportRecorder(ledger, self._trials)
+        self._undescribed = UndescribedTasks(to_describe)
 
     def run(self, *, stop_requested: Callable[[], bool], on_round: Callable[[], None]) -> bool:
         """Work until every trial has an outcome, or a stop is asked for and no trial runs any more.
@@ -150,6 +146,7 @@ class SweepDriver:
             if not self._is_draining and stop_requested():
                 logger.info("draining running=%d", self._scheduler.counts()["running"])
                 self._is_draining = True
+                self._recorder.reason_to_pause = "the sweep is drained"
                 self._tell(DrainRequested())
             if self._is_draining and self._scheduler.is_idle:
                 break
@@ -166,14 +163,14 @@ class SweepDriver:
         return self._is_draining
 
     def _is_done(self) -> bool:
-        return self._scheduler.is_done and not self._to_describe and not self._describing
+        return self._scheduler.is_done and self._undescribed.is_empty
 
     def round(self, answers: Sequence[Answer]) -> None:
         """Take in what workers said: write it, commit once, then decide."""
         landed: list[_Landed] = []
         for answer in answers:
             if isinstance(answer, WorkerSaid):
-                landed += [_Landed(answer.worker_id, r) for r in answer.reports if self._write(r)]
+                landed += [_Landed(answer.worker_id, r) for r in answer.reports if self._recorder.take(r)]
         self._ledger.commit()
         self._acknowledge_points(landed)
         for item in landed:
@@ -183,51 +180,13 @@ class SweepDriver:
             if isinstance(answer, WorkerUp):
                 about = [f"{name}={answer.description.get(name)}" for name in ("host", "pid", "device_name")]
                 logger.info("worker joined worker=%s %s", answer.worker_id, " ".join(about))
-                self._describe_next(answer.worker_id)
+                self._send_task(answer.worker_id)
                 self._tell(WorkerJoined(answer.worker_id, self._sizing.join(answer.worker_id)))
             elif isinstance(answer, WorkerDown):
                 self._mourn(answer)
         self._tell(TimePassed())
         self._hand_out()
         self._ledger.publish_if_due()
-
-    def _write(self, report: Report) -> bool:
-        """Put a report into the ledger; False if it is of an attempt that lost its lease."""
-        try:
-            match report:
-                case TrialStarted():
-                    self._ledger.record_started(report.trial_id, report.attempt)
-                case PointMeasured():
-                    self._ledger.record_point(report.point)
-                case TrialEnded() if report.outcome.is_final:
-                    self._ledger.record_result(self._result(report))
-                case TrialEnded():
-                    self._ledger.record_lost(report.trial_id, report.attempt, report.error or "")
-                case TrialPaused():
-                    why = "the sweep is drained" if self._is_draining else "the stopping rule stands it by"
-                    self._ledger.record_paused(report.trial_id, report.attempt, why)
-                case TaskDescribed():
-                    self._take_description(report)
-        except LeaseLostError as err:
-            logger.warning("report refused reason=%s", err)
-            return False
-        return True
-
-    def _result(self, ended: TrialEnded) -> TrialResult:
-        progress = self._ledger.progress(ended.trial_id)
-        return TrialResult(
-            trial=self._trials[ended.trial_id],
-            attempt=ended.attempt,
-            outcome=ended.outcome,
-            epochs=progress.epochs,
-            train_s=progress.train_s + ended.unreported_train_s,
-            eval_s=progress.eval_s,
-            peak_memory_bytes=ended.peak_memory_bytes,
-            device=ended.device,
-            error=ended.error,
-            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            provenance=provenance(),
-        )
 
     def _acknowledge_points(self, landed: Sequence[_Landed]) -> None:
         """Tell workers up to which epoch the rows of each trial are on disk: one message a trial."""
@@ -262,8 +221,15 @@ class SweepDriver:
                 self._tell(RunEnded(ended.trial_id, ended.attempt, ended.outcome))
             case TrialPaused(trial_id=trial_id, attempt=attempt):
                 self._tell(RunPaused(trial_id, attempt))
-            case TaskDescribed():
-                self._describe_next(item.worker_id)
+            case TaskDescribed(task_id=task_id):
+                self._undescribed.done(task_id)
+                self._send_task(item.worker_id)
+
+    def _send_task(self, worker_id: WorkerId) -> None:
+        """Give a worker the next task to describe, if there is one."""
+        command = self._undescribed.next_for(worker_id)
+        if command is not None:
+            self._pool.send(worker_id, command)
 
     def _resize_leases(self, landed: Sequence[_Landed]) -> None:
         """Let workers whose trials take no time hold more of them."""
@@ -272,20 +238,6 @@ class SweepDriver:
             capacity = self._sizing.ended(worker_id, trials)
             if capacity is not None:
                 self._tell(CapacityChanged(worker_id, capacity))
-
-    def _describe_next(self, worker_id: WorkerId) -> None:
-        """Give a worker a task to describe, one at a time so that all workers share them."""
-        if self._to_describe:
-            command = self._to_describe.popleft()
-            self._describing[command.task_id] = (worker_id, command)
-            self._pool.send(worker_id, command)
-
-    def _take_description(self, described: TaskDescribed) -> None:
-        self._describing.pop(described.task_id, None)
-        if described.record is not None:
-            self._ledger.record_task(described.record)
-        else:
-            logger.error("task not described task=%s error=%s", described.task_id, described.error)
 
     def _finish(self, trial_id: TrialId, outcome: Outcome) -> None:
         # The worker is told to do so too, but the last trial's worker may never hear of it.
@@ -297,10 +249,7 @@ class SweepDriver:
     def _mourn(self, down: WorkerDown) -> None:
         for trial_id in self._scheduler.leases_of(down.worker_id):
             self._ledger.record_lost(trial_id, self._scheduler.current_attempt(trial_id), down.reason)
-        for task_id, (worker_id, command) in list(self._describing.items()):
-            if worker_id == down.worker_id:
-                del self._describing[task_id]
-                self._to_describe.append(command)
+        self._undescribed.give_back(down.worker_id)
         self._sizing.leave(down.worker_id)
         reason = down.reason + self._log_tail(down.worker_id) if down.blames_trial else down.reason
         self._tell(WorkerLeft(down.worker_id, down.blames_trial, reason))
@@ -368,7 +317,7 @@ class SweepDriver:
             device="",
             error=conclusion.reason,
         )
-        self._ledger.record_result(self._result(ended))
+        self._ledger.record_result(self._recorder.result_of(ended))
         self._ledger.commit()
         self._finish(conclusion.trial_id, conclusion.outcome)
 
