@@ -24,7 +24,7 @@ from typing import Self
 
 from cluster.processes import end_sessions, kill_process, members, process_of, title_of
 from cluster.warden import Warden
-from orchestrator.contracts import OrchestrationError
+from orchestrator.contracts import InputError, OrchestrationError
 
 OBJECT_STORE_BYTES = 80 * 2**20
 """Of each node; a little above the least that Ray takes."""
@@ -92,6 +92,10 @@ class LocalCluster:
         gpus_per_node: GPUs each claims to have.
         head_cpus: Logical CPUs of the head.
         dashboard: Whether the dashboard and its job server run; they take about 200 MB.
+
+    Raises:
+        InputError: This is not Linux.
+        NodeNotStartedError: A node does not come up.
     """
 
     def __init__(
@@ -103,6 +107,8 @@ class LocalCluster:
         head_cpus: float = 0,
         dashboard: bool = False,
     ) -> None:
+        if sys.platform != "linux":
+            raise InputError(f"a cluster of several nodes on one machine needs Linux, not {sys.platform}")
         self._cpus_per_node, self._gpus_per_node = cpus_per_node, gpus_per_node
         self._head_cpus, self._has_dashboard = head_cpus, dashboard
         # Sockets' paths may be 107 characters long: the folder's name is short.
@@ -222,12 +228,14 @@ class LocalCluster:
 
     def close(self) -> None:
         """End every process of the cluster, wait for it, and remove the cluster's folder."""
-        self._end(self._nodes)
-        self.warden.close()
+        try:
+            self._end(self._nodes)
+        finally:
+            self.warden.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def wait_for(self, nodes: Sequence[NodeHandle]) -> None:
-        """Wait until nodes have joined; those that fail are tried again with other ports.
+        """Wait until nodes have joined; those that fail are tried again.
 
         Args:
             nodes: Nodes of this cluster.

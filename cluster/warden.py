@@ -59,6 +59,8 @@ def _main(folder: Path) -> None:
         signal.signal(number, signal.SIG_IGN)
     sessions: set[int] = set()
     for line in sys.stdin:
+        if not line.endswith("\n"):
+            break
         (sessions.add if line[0] == "+" else sessions.discard)(int(line[1:]))
     end_sessions(sessions)
     shutil.rmtree(folder, ignore_errors=True)

@@ -3,6 +3,7 @@
 Owned by the torture and gone with it: it is in a session of its own, which a warden ends if the owner dies.
 """
 
+import signal
 import subprocess
 import sys
 import time
@@ -54,6 +55,7 @@ class DriverProcess:
         self._spec, self._root, self._logs = spec, root, logs
         self._warden, self._address, self._environment = warden, address, environment
         self._process: subprocess.Popen[bytes] | None = None
+        self._exit_code: int | None = None
         self.started = 0
         """Drivers begun so far."""
 
@@ -63,7 +65,7 @@ class DriverProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.kill()
+        self._reap()
 
     def start(self) -> None:
         """Begin the sweep, or continue it; the driver before must have ended."""
@@ -86,32 +88,30 @@ class DriverProcess:
                 stderr=output,
                 start_new_session=True,
             )
+        self._exit_code = None
         self._warden.watch(self._process.pid)
 
     def is_alive(self) -> bool:
         """Whether the driver's process is there."""
+        if self._process is None or self._exit_code is not None:
+            return False
         # Not by `poll`: to read the exit status is to let go of the session's number.
-        process = process_of(self._process.pid) if self._process is not None else None
+        process = process_of(self._process.pid)
         return process is not None and process.is_alive
 
     def kill(self) -> bool:
         """Kill the driver; False if it had ended by itself, which ``take_end`` then tells."""
-        was_alive = self.is_alive()
-        if self._process is None or not was_alive:
+        if self._process is None or not self.is_alive() or self._reap() != -signal.SIGKILL:
             return False
-        end_sessions([self._process.pid])
-        if self._process.wait() == -9:
-            self._let_go()
-            return True
-        return False
+        self._process = None
+        return True
 
     def take_end(self) -> DriverEnd:
         """Return how the driver ended, and let the next one start."""
         if self._process is None or self.is_alive():
             raise ValueError(f"driver {self.started} is at work, or was killed; it has no end of its own")
-        end_sessions([self._process.pid])
-        end = DriverEnd(exit_code=self._process.wait(), tail=self.tail())
-        self._let_go()
+        end = DriverEnd(exit_code=self._reap(), tail=self.tail())
+        self._process = None
         return end
 
     def tail(self) -> str:
@@ -124,10 +124,13 @@ class DriverProcess:
             time.sleep(_POLL_S)
         return self.take_end()
 
-    def _let_go(self) -> None:
-        if self._process is not None:
+    def _reap(self) -> int:
+        """End what lives of the driver, let go of its session's number, return its exit code."""
+        if self._process is not None and self._exit_code is None:
+            end_sessions([self._process.pid])
             self._warden.forget(self._process.pid)
-        self._process = None
+            self._exit_code = self._process.wait()
+        return self._exit_code or 0
 
     def _log(self) -> Path:
         return self._logs / f"driver-{self.started:03d}.log"

@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 from orchestrator.app.torture_driver import DriverEnd
 from orchestrator.app.torture_plan import Kill, KillKind
+from orchestrator.contracts import OrchestrationError
 
 TICK_S = 0.1
 WORKING_S = 0.5
@@ -168,10 +169,13 @@ class Executioner(Generic[_Node]):
             does leaves fewer deeds than kills.
         """
         self._start_driver()
-        for kill in kills:
-            if not self._wait_for(kill) or not self._strike(kill):
-                break
-        self._see_to_its_end()
+        try:
+            for kill in kills:
+                if not self._wait_for(kill) or not self._strike(kill):
+                    break
+            self._see_to_its_end()
+        except OrchestrationError as err:
+            self._find("the cluster could not be kept up", str(err))
         self._result.wall_s = self._now_s()
         return self._result
 

@@ -44,7 +44,7 @@ def torture(
     alone, once while workers, nodes, the driver and the head are killed with SIGKILL. Ends with 0 and a
     certificate if every kill hit, the tortured sweep verifies, and both hold the same results bit for bit.
     """
-    from orchestrator.app.torture import TortureTerms
+    from orchestrator.app.torture import QuietSweepFailedError, TortureTerms
     from orchestrator.app.torture import torture as run
 
     drawn = seed if seed is not None else secrets.randbelow(2**32)
@@ -63,6 +63,9 @@ def torture(
     except KeyboardInterrupt:
         typer.echo(f"interrupted; everything that was started has ended. Logs lie in {folder}/logs", err=True)
         return INTERRUPTED
+    except QuietSweepFailedError as err:
+        typer.echo(f"foretune: {err}", err=True)
+        return 1
     if as_json:
         typer.echo(json.dumps(certificate.as_dict(), indent=2))
     else:

@@ -126,7 +126,7 @@ def test_a_sweep_under_kills_of_every_kind_ends_equal_to_one_left_alone(tmp_path
 def test_an_interrupted_torture_leaves_nothing_running(tmp_path: Path, sent: signal.Signals) -> None:
     command = [sys.executable, "-m", "orchestrator.cli", "torture", "--seed", "5", "--kills", "500"]
     with subprocess.Popen(
-        [*command, "--nodes", "1", "--trials", "2000", "--root", str(tmp_path / "root")],
+        [*command, "--nodes", "1", "--trials", "200", "--root", str(tmp_path / "root")],
         cwd=Path(__file__).resolve().parents[3],
         stdout=subprocess.PIPE,
         text=True,

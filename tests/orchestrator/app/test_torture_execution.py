@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cluster.local import NodeNotStartedError
 from orchestrator.app.torture import trials_to_outlast
 from orchestrator.app.torture_driver import DriverEnd
 from orchestrator.app.torture_execution import (
@@ -40,6 +41,7 @@ class World:
     crashes_at_s: list[float] = field(default_factory=list)
     hangs_from_s: float = float("inf")
     notices_lost_head: bool = True
+    nodes_fail_from_s: float = float("inf")
     nodes: list[Node] = field(default_factory=list)
     started: int = 0
     made: int = 0
@@ -77,7 +79,8 @@ class World:
         return node
 
     def mend(self) -> None:
-        pass
+        if self.now_s >= self.nodes_fail_from_s:
+            raise NodeNotStartedError("ray start", "no memory")
 
     def worker_pids(self) -> list[int]:
         if self.driver_up_at_s is None or self.driver_up_at_s > self.now_s:
@@ -212,3 +215,9 @@ def test_a_driver_that_outlives_its_head_for_long_is_found_and_killed() -> None:
     assert execution.is_done
     assert [deed.target for deed in execution.deeds] == ["head", "head and driver"]
     assert [f"did not end within {HEAD_NOTICE_S:g} s" in found.what for found in execution.findings] == [True]
+
+
+def test_a_cluster_that_can_not_be_kept_up_is_found_with_what_its_node_said() -> None:
+    execution = _execute(World(work_s=600, nodes_wanted=2, nodes_fail_from_s=20), [_kill(KillKind.NODE)] * 3)
+    assert not execution.is_done
+    assert [finding.evidence.splitlines()[-1] for finding in execution.findings] == ["no memory"]
