@@ -100,7 +100,7 @@ def test_killed_driver_is_resumed_to_the_rows_of_the_quiet_sweep_bit_for_bit(
     assert comparison.ok, comparison.render()
 
 
-def test_interrupt_stops_with_exit_code_3_and_resume_finishes(
+def test_interrupt_lets_running_epochs_finish_and_resume_goes_on_from_there(
     spec: Path, quiet_root: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
@@ -113,7 +113,31 @@ def test_interrupt_stops_with_exit_code_3_and_resume_finishes(
     os.killpg(driver.pid, signal.SIGINT)  # as a terminal does on Ctrl-C: to Ray's processes too
     output, _ = driver.communicate(timeout=60)
     assert driver.returncode == 3
+    assert "running trials finish their epoch first" in output
     assert f"continue with: foretune resume {root}" in output
+    events = MetaDatasetReader(root).attempts()["event"].value_counts()
+    assert "lost" not in events.index
+    assert events["paused"] >= 1
+    run_to_end("resume", root)
+    assert compare(quiet_root, root).ok
+
+
+def test_second_interrupt_stops_at_once_and_resume_finishes(
+    spec: Path, quiet_root: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    driver = subprocess.Popen(
+        foretune("run", spec, "--root", root), start_new_session=True, stderr=subprocess.PIPE
+    )
+    while not MetaDatasetReader(root).curves(columns=["epoch"]).shape[0]:
+        assert driver.poll() is None
+        time.sleep(0.1)
+    driver.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    driver.send_signal(signal.SIGINT)
+    _, errors = driver.communicate(timeout=60)
+    assert driver.returncode in (130, 3), errors
+    assert b"Traceback" not in errors
     run_to_end("resume", root)
     assert compare(quiet_root, root).ok
 
