@@ -90,7 +90,12 @@ class RehearsalTrainer:
     def train(self, pack: Sequence[Lease], control: TrainerControl) -> None:
         """Rehearse the leased trials, one after the other."""
         for lease in pack:
-            self._rehearse(lease, control)
+            try:
+                self._rehearse(lease, control)
+            except OSError as err:
+                # A disk that is full, read-only or gone says nothing about the trial: it is tried again.
+                _log.warning("checkpoint not written trial=%s reason=%s", lease.trial.trial_id, err)
+                control.report(_ended(lease, Outcome.LOST, lease.committed_epochs, error=str(err)))
 
     def _rehearse(self, lease: Lease, control: TrainerControl) -> None:
         trial = lease.trial
@@ -118,17 +123,7 @@ class RehearsalTrainer:
             if len(states) > lease.committed_epochs:
                 cpu_s = time.thread_time() - cpu_began_s
                 control.report(PointMeasured(point=_point(lease, len(states), states[-1], epoch_s, cpu_s)))
-        ended = TrialEnded(
-            trial_id=trial.trial_id,
-            attempt=lease.attempt,
-            outcome=outcome,
-            epochs=max(len(states), lease.committed_epochs),
-            unreported_train_s=0.0,
-            peak_memory_bytes=_peak_memory_bytes(),
-            device=_DEVICE,
-            error=None,
-        )
-        control.report(ended)
+        control.report(_ended(lease, outcome, max(len(states), lease.committed_epochs)))
 
     def _newest_states(self, trial_id: TrialId, attempt: int) -> list[str]:
         """Return the longest chain on disk, by this attempt or one before it."""
@@ -211,6 +206,19 @@ def _point(lease: Lease, epoch: int, state: str, epoch_s: float, cpu_s: float) -
         cpu_s=cpu_s,
         peak_memory_bytes=_peak_memory_bytes(),
         device=_DEVICE,
+    )
+
+
+def _ended(lease: Lease, outcome: Outcome, epochs: int, error: str | None = None) -> TrialEnded:
+    return TrialEnded(
+        trial_id=lease.trial.trial_id,
+        attempt=lease.attempt,
+        outcome=outcome,
+        epochs=epochs,
+        unreported_train_s=0.0,
+        peak_memory_bytes=_peak_memory_bytes(),
+        device=_DEVICE,
+        error=error,
     )
 
 
