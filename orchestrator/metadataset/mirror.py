@@ -91,6 +91,7 @@ class Mirror:
         self._closing = threading.Event()
         self._give_up_at_s = 0.0
         """When the last sync is given up; holds once the mirror is being closed."""
+        self._has_ended = False
         self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
 
     @classmethod
@@ -131,8 +132,8 @@ class Mirror:
             state, behind = self._state, dict(self._behind)
         since_s = min(behind.values(), default=None)
         error = state.last_error
-        if not self._thread.is_alive() and not self._closing.is_set():
-            error = "its thread has died, the log says why"
+        if not self._thread.is_alive() and not self._has_ended:
+            error = "its thread has died, standard error says why"
         return replace(
             state,
             behind_files=len(behind),
@@ -168,18 +169,20 @@ class Mirror:
         due_s = time.monotonic()
         while not self._closing.is_set():
             # Without a notice nothing has changed; with files behind, the next try is due all the same.
-            self._wake.wait(max(0.0, due_s - time.monotonic()) if self._behind else None)
+            self._wake.wait(max(0.0, due_s - time.monotonic()) if self._is_behind() else None)
             self._wake.clear()
             self._look()
-            if self._behind and time.monotonic() >= due_s and not self._closing.is_set():
+            if self._is_behind() and time.monotonic() >= due_s and not self._closing.is_set():
                 begun_s = time.monotonic()
                 self._sync()
                 due_s = begun_s + min(self._interval_s * 2 ** min(self._failures, 16), MAX_BACKOFF_S)
             self._closing.wait(min(LOOK_INTERVAL_S, self._interval_s))
-        # Stamps may lie, if seldom: the last sync reads all that can have changed.
-        self._held = {name: stamp for name, stamp in self._held.items() if name in self._final}
-        while not self._is_over() and not self._sync():
+        while not self._is_over() and not self._sync(is_last=True):
             time.sleep(LAST_RETRY_S)
+        self._has_ended = True
+
+    def _is_behind(self) -> bool:
+        return bool(self._behind) or self._index_is_stale
 
     def _is_over(self) -> bool:
         return self._closing.is_set() and time.monotonic() >= self._give_up_at_s
@@ -200,10 +203,12 @@ class Mirror:
     def _lacks(self, name: str, stamp: Stamp) -> bool:
         return name not in self._final and self._held.get(name) != stamp
 
-    def _sync(self) -> bool:
+    def _sync(self, *, is_last: bool = False) -> bool:
         """Bring the target up to the root as it is now; False if that was cut short."""
+        # Stamps may lie, if seldom: the last sync reads all that can have changed.
+        wanted = (lambda name, stamp: name not in self._final) if is_last else self._lacks
         try:
-            files = snapshot(self._layout, self._lacks)
+            files = snapshot(self._layout, wanted)
             self._note_behind(files)
             self._sign()
             for file in files:
