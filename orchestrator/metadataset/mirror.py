@@ -115,7 +115,8 @@ class Mirror:
         except _Refused as err:
             raise InputError(
                 f"--mirror {target.name} can't be written: {brief(err)}; check its name, its options and the "
-                "credentials in the environment, or leave --mirror out"
+                "credentials in the environment, or go on without a mirror: leave --mirror out, or take `mirror` "
+                "out of the spec and use `foretune resume ROOT --with SWEEP.yaml`"
             ) from err
         mirror = cls(target, layout, index, interval_s=interval_s)
         mirror._look()
