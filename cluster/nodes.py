@@ -51,6 +51,16 @@ def live_nodes() -> dict[str, Mapping[str, float]]:
     return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
 
 
+def answers(address: str) -> bool:
+    """Return whether something listens at a ``HOST:PORT``, such as a cluster's head."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=_PROBE_S).close()
+    except OSError:
+        return False
+    return True
+
+
 def is_lost(node_id: str) -> bool:
     """Return whether a node is gone, asking its raylet: Ray itself declares it dead up to 15 s later.
 
@@ -63,12 +73,7 @@ def is_lost(node_id: str) -> bool:
     node = next((node for node in ray.nodes() if node["NodeID"] == node_id and node["Alive"]), None)
     if node is None:
         return True
-    try:
-        where = (node["NodeManagerAddress"], int(node["NodeManagerPort"]))
-        socket.create_connection(where, timeout=_PROBE_S).close()
-    except OSError:
-        return True
-    return False
+    return not answers(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}")
 
 
 def no_slot_error(size: WorkerSize, nodes: Iterable[Mapping[str, float]]) -> InputError:

@@ -17,15 +17,19 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from cluster.nodes import WorkerSize, is_lost, live_nodes, no_slot_error, slots
+from cluster.nodes import WorkerSize, answers, is_lost, live_nodes, no_slot_error, slots
 from orchestrator.app.workforce import Answer, WorkerDown, WorkerSaid, WorkerUp
-from orchestrator.contracts import Command, OrchestrationError, WorkerId
+from orchestrator.contracts import Command, SweepInterruptedError, WorkerId
 from workers.actor import TrainerActor
 
 EXCHANGE_S = 0.25
 """How long a worker with nothing to report holds a call: the longest a command waits to be delivered."""
 FOLLOW_S = 2.0
 """The cluster's nodes are looked at this often."""
+HEAD_LOST_AFTER_S = 10.0
+"""A head that does not answer for so long is gone; Ray itself would abort the process after a minute."""
+_BOILERPLATE = "Some common causes include"
+"""Where what Ray says of a death stops being about this one."""
 MAX_DEATHS_AT_START = 4
 """Workers that may die one after another before the first of all is ready."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
@@ -34,7 +38,21 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 logger = logging.getLogger(__name__)
 
 
-class WorkersWontStartError(OrchestrationError):
+class HeadLostError(SweepInterruptedError):
+    """The head of the Ray cluster is gone, and with it the cluster."""
+
+    def __init__(self, address: str, silent_s: float) -> None:
+        super().__init__(address, silent_s)
+        self.address, self.silent_s = address, silent_s
+
+    def __str__(self) -> str:
+        return (
+            f"the Ray head at {self.address} has not answered for {self.silent_s:.0f} s; what was "
+            "acknowledged is on disk: `foretune resume` continues, on this cluster or on any other"
+        )
+
+
+class WorkersWontStartError(SweepInterruptedError):
     """Workers died one after another before they were ready."""
 
     def __init__(self, deaths: int, reason: str) -> None:
@@ -80,6 +98,7 @@ class WorkerPool:
 
     Args:
         root: The sweep's root, as the workers see it.
+        head_address: ``HOST:PORT`` of the cluster's head.
         terms: What every worker is given.
         wanted: Asked for how many workers there is work.
 
@@ -87,8 +106,12 @@ class WorkerPool:
         InputError: No node holds a worker, and none has come within ``terms.start_s``.
     """
 
-    def __init__(self, root: str, terms: WorkerTerms, *, wanted: Callable[[], int]) -> None:
+    def __init__(
+        self, root: str, head_address: str, terms: WorkerTerms, *, wanted: Callable[[], int]
+    ) -> None:
         self._root = root
+        self._head_address = head_address
+        self._head_answered_at_s = time.monotonic()
         self._terms = terms
         self._wanted = wanted
         self._members: dict[WorkerId, _Member] = {}
@@ -151,6 +174,7 @@ class WorkerPool:
 
         Raises:
             WorkersWontStartError: Workers die before they are ready, again and again.
+            HeadLostError: The cluster's head is gone.
         """
         self._call_idle()
         calls = {member.call: worker_id for worker_id, member in self._members.items()}
@@ -179,11 +203,24 @@ class WorkerPool:
         if now_s - self._looked_at_s < FOLLOW_S and len(self._members) > 0:
             return
         self._looked_at_s = now_s
+        if not self._head_answers():
+            return
         nodes = live_nodes()
         if nodes.keys() != self._nodes.keys():
             logger.info("nodes changed before=%d now=%d", len(self._nodes), len(nodes))
         self._nodes = nodes
         self._fill()
+
+    def _head_answers(self) -> bool:
+        """Whether the head can be asked something: a question to one that is gone would not come back."""
+        now_s = time.monotonic()
+        if answers(self._head_address):
+            self._head_answered_at_s = now_s
+            return True
+        silent_s = now_s - self._head_answered_at_s
+        if silent_s > HEAD_LOST_AFTER_S:
+            raise HeadLostError(self._head_address, silent_s)
+        return False
 
     def _take(self, worker_id: WorkerId) -> Answer:
         member = self._members[worker_id]
@@ -193,7 +230,7 @@ class WorkerPool:
             # The worker's own loop raised, or it says that it hangs: its state is unknown.
             return self._bury(worker_id, str(err).strip()[-2000:])
         except RayActorError as err:
-            return self._bury(worker_id, " ".join(str(err).split()))
+            return self._bury(worker_id, " ".join(str(err).partition(_BOILERPLATE)[0].split()))
         member.call = None
         if member.is_ready:
             return WorkerSaid(worker_id, result)
@@ -204,7 +241,10 @@ class WorkerPool:
     def _bury(self, worker_id: WorkerId, reason: str) -> WorkerDown:
         member = self._members.pop(worker_id)
         ray.kill(member.actor)
-        node_is_lost = member.node_id is not None and is_lost(member.node_id)
+        # Where the head does not answer no one knows; no trial is blamed for what may be the cluster's end.
+        node_is_lost = member.node_id is not None and (
+            not answers(self._head_address) or is_lost(member.node_id)
+        )
         logger.warning("worker lost worker=%s node_lost=%s reason=%s", worker_id, node_is_lost, reason)
         if not member.is_ready:
             self._count_death_at_start(reason)

@@ -136,7 +136,7 @@ def _drive(
 
     with connected(address) as connection:
         terms = _worker_terms(spec, is_embedded=connection.is_embedded)
-        pool = WorkerPool(str(layout.root), terms, wanted=unfinished)
+        pool = WorkerPool(str(layout.root), connection.address, terms, wanted=unfinished)
         driver = SweepDriver(
             plan.trials,
             layout=layout,

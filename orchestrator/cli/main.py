@@ -10,8 +10,7 @@ import typer
 
 from orchestrator.cli import control, data, surrogate, sweeps, torture
 from orchestrator.cli.sweeps import STOPPED_EARLY
-from orchestrator.contracts import OrchestrationError
-from orchestrator.metadataset.errors import CommitUnknownError, StorageError
+from orchestrator.contracts import OrchestrationError, SweepInterruptedError
 
 BAD_INPUT = 2
 EXIT_CODES = """
@@ -75,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         app(args=list(argv) if argv is not None else None, prog_name="foretune")
     except SystemExit as err:
         return err.code if isinstance(err.code, int) else 0
-    except (StorageError, CommitUnknownError) as err:
+    except SweepInterruptedError as err:
         typer.echo(f"foretune: {err}", err=True)
         return STOPPED_EARLY
     except OrchestrationError as err:

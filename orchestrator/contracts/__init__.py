@@ -8,6 +8,7 @@ from orchestrator.contracts.errors import (
     NothingLearnedError,
     OrchestrationError,
     RootInUseError,
+    SweepInterruptedError,
     WorkerStalledError,
 )
 from orchestrator.contracts.ids import ConfigId, TaskId, TrialId, WorkerId, config_id, digest
@@ -67,6 +68,7 @@ __all__ = [
     "RootInUseError",
     "Scalar",
     "Stop",
+    "SweepInterruptedError",
     "TaskDescribed",
     "TaskId",
     "TaskRecord",

@@ -5,6 +5,10 @@ class OrchestrationError(Exception):
     """Root of every error Foretune raises on purpose."""
 
 
+class SweepInterruptedError(OrchestrationError):
+    """Something outside ended a sweep before its end: nothing is lost; remove the cause, then resume."""
+
+
 class InputError(OrchestrationError):
     """A person's input is wrong; the text says what, where, and what to do."""
 

@@ -1,9 +1,9 @@
 """What can go wrong while a meta-dataset is written, classed by what the caller does next."""
 
-from orchestrator.contracts import LeaseLostError, OrchestrationError
+from orchestrator.contracts import LeaseLostError, OrchestrationError, SweepInterruptedError
 
 
-class StorageError(OrchestrationError):
+class StorageError(SweepInterruptedError):
     """A write did not happen; nothing is lost and the same call may be made again once the cause is gone."""
 
     def __init__(self, path: str, reason: str) -> None:
@@ -17,7 +17,7 @@ class StorageError(OrchestrationError):
         )
 
 
-class CommitUnknownError(OrchestrationError):
+class CommitUnknownError(SweepInterruptedError):
     """Whether the last rows are on disk is not known: write nothing more; opening again settles it."""
 
     def __init__(self, path: str, reason: str) -> None:

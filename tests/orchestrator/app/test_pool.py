@@ -118,6 +118,26 @@ def test_nodes_that_join_are_used_and_a_sweep_waits_for_the_first(tmp_path: Path
     assert_certified(root)
 
 
+def test_lost_head_ends_the_driver_in_a_sentence_and_a_new_cluster_continues(
+    tmp_path: Path, start: Start
+) -> None:
+    root = tmp_path / "root"
+    with LocalCluster(nodes=1, cpus_per_node=2) as cluster:
+        arguments = ("--address", cluster.address)
+        spec = a_sweep(tmp_path / "s.yaml", epochs=30)
+        driver = start("run", spec, "--root", root, *arguments, environment=cluster.environment)
+        wait_until(lambda: len(MetaDatasetReader(root).curves(columns=["epoch"])) >= 2, driver)
+        os.killpg(cluster.head.session, signal.SIGKILL)
+        output, _ = driver.communicate(timeout=120)
+        assert driver.returncode == 3, output
+        assert f"the Ray head at {cluster.address} has not answered" in output
+        assert "Traceback" not in output
+    driver = start("resume", root)
+    output, _ = driver.communicate(timeout=120)
+    assert driver.returncode == 0, output
+    assert_certified(root)
+
+
 def test_cluster_without_room_is_refused_with_what_it_has(tmp_path: Path, start: Start) -> None:
     spec = a_sweep(tmp_path / "s.yaml", workers={"gpus": 1})
     driver = start("run", spec, "--root", tmp_path / "root")
