@@ -8,6 +8,7 @@ number follows the cluster's nodes: nodes that join are used, and for nodes that
 
 import itertools
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -117,6 +118,8 @@ class WorkerPool:
         self._members: dict[WorkerId, _Member] = {}
         self._names = itertools.count()
         self._deaths_at_start = 0
+        self._last_death_at_start_s = -math.inf
+        """Those that were made before it and died after it fell to the same cause: a node, for instance."""
         self._has_started_one = False
         self._next_start_s = 0.0
         self._nodes = live_nodes()
@@ -246,13 +249,14 @@ class WorkerPool:
             not answers(self._head_address) or is_lost(member.node_id)
         )
         logger.warning("worker lost worker=%s node_lost=%s reason=%s", worker_id, node_is_lost, reason)
-        if not member.is_ready:
+        if not member.is_ready and member.called_at_s > self._last_death_at_start_s:
             self._count_death_at_start(reason)
         self._looked_at_s = 0.0
         return WorkerDown(worker_id, reason, blames_trial=not node_is_lost)
 
     def _count_death_at_start(self, reason: str) -> None:
         self._deaths_at_start += 1
+        self._last_death_at_start_s = time.monotonic()
         if not self._has_started_one and self._deaths_at_start >= MAX_DEATHS_AT_START:
             raise WorkersWontStartError(self._deaths_at_start, reason)
         pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._deaths_at_start - 1, 30))
