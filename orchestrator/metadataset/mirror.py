@@ -11,15 +11,18 @@ import hashlib
 import logging
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pyarrow as pa
 
 from orchestrator.contracts import CorruptLedgerError, InputError
 from orchestrator.metadataset.layout import RootLayout
 from orchestrator.metadataset.mirror_source import LocalFile, Stamp, birth, list_files, snapshot
+from orchestrator.metadataset.mirror_state import MirrorState
 from orchestrator.metadataset.mirror_target import Content, Index, MirrorTarget, brief
 from orchestrator.metadataset.schema import Table
+
+__all__ = ["INTERVAL_S", "Mirror", "MirrorState"]
 
 INTERVAL_S = 10.0
 LOOK_INTERVAL_S = 1.0
@@ -31,34 +34,6 @@ LAST_RETRY_S = 0.5
 logger = logging.getLogger(__name__)
 
 _Refused = (OSError, pa.ArrowException)
-
-
-@dataclass(frozen=True, slots=True)
-class MirrorState:
-    """How far a mirror has come."""
-
-    behind_files: int
-    """Files whose newest content it lacks."""
-    behind_s: float
-    """For how long the oldest of them has been lacking."""
-    uploaded_bytes: int
-    """By this process."""
-    last_error: str | None
-    """Why the last sync was cut short; None if it was not."""
-    missing: tuple[str, ...] = ()
-    """Names of the files that are behind."""
-
-    def render(self) -> str:
-        """Return a sentence for people, with what to do."""
-        if not self.behind_files:
-            return "the mirror is up to date"
-        files = "1 file" if self.behind_files == 1 else f"{self.behind_files} files"
-        cause = f" ({self.last_error})" if self.last_error else ""
-        named = ", ".join(self.missing[:3]) + (", ..." if len(self.missing) > 3 else "")
-        return (
-            f"the mirror lacks {files} for {self.behind_s:.0f} s{cause}: {named}; nothing is lost, the root "
-            "holds all: `foretune resume` with the same --mirror continues"
-        )
 
 
 class Mirror:
@@ -115,8 +90,8 @@ class Mirror:
         except _Refused as err:
             raise InputError(
                 f"--mirror {target.name} can't be written: {brief(err)}; check its name, its options and the "
-                "credentials in the environment, or go on without a mirror: leave --mirror out, or take `mirror` "
-                "out of the spec and use `foretune resume ROOT --with SWEEP.yaml`"
+                "credentials in the environment, or go on without a mirror: leave --mirror out, or take "
+                "`mirror` out of the spec and use `foretune resume ROOT --with SWEEP.yaml`"
             ) from err
         mirror = cls(target, layout, index, interval_s=interval_s)
         mirror._look()
