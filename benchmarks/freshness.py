@@ -3,8 +3,8 @@
     python benchmarks/freshness.py [--epoch-s 0.2] [--json]
 
 Runs a sweep of rehearsed trials and looks, from this process, at two things every 20 ms: the checkpoints,
-which a worker writes just before it reports an epoch, and the Parquet of the curves. Prints the seconds between
-the first sight of a point in the one and in the other: median, 99th percentile, maximum, over all points.
+which a worker writes just before it reports an epoch, and the Parquet of the curves. Prints the seconds
+between the first sight of a point in the one and in the other: median, 99th percentile, maximum.
 """
 
 import argparse

@@ -29,7 +29,7 @@ class RemoteSession:
         worker_id: The worker's name, for its description, its log and the journal.
         is_rehearsal: Whether it only goes through the motions; see ``workers.rehearsal``.
         stalled_after_s: Seconds without a step of training after which it counts as hung.
-        options: Of a session that finetunes; see ``workers.resident``.
+        **options: Of a session that finetunes; see ``workers.resident``.
     """
 
     def __init__(
@@ -47,9 +47,7 @@ class RemoteSession:
         else:
             from workers.resident import resident_session
 
-            self._session = resident_session(
-                root, worker_id, stalled_after_s=stalled_after_s, **options
-            )
+            self._session = resident_session(root, worker_id, stalled_after_s=stalled_after_s, **options)
 
     def exchange(self, commands: Sequence[Command], timeout_s: float) -> list[Report]:
         """Apply commands, then return what there is to report; see ``WorkerSession.exchange``."""

@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.app.exits import Exit
 from orchestrator.cli.options import AsJson, Mirror, Root, ServerAddress, parse_duration
 from orchestrator.cli.screen import screen
 from orchestrator.contracts import InputError
 
 if TYPE_CHECKING:
     from cluster.jobs import Job
-    from orchestrator.app.submission import RemoteSweep, Submitted
-
-STOPPED_EARLY = 3
-"""Also of `stop`: what was asked for has not come about yet."""
-INTERRUPTED = 130
+    from orchestrator.app.remote.submission import RemoteSweep, Submitted
 
 
 def register(app: typer.Typer) -> None:
@@ -59,7 +56,7 @@ def submit(
     work is followed, one that has ended is started anew and keeps what is in the root.
     """
     from cluster.runtime_env import load_runtime_env
-    from orchestrator.app.submission import RemoteSweep, exit_code_of, submit_sweep
+    from orchestrator.app.remote.submission import RemoteSweep, exit_code_of, submit_sweep
 
     environment = load_runtime_env(runtime_env) if runtime_env is not None else None
     submitted = submit_sweep(spec, root=root, address=address, runtime_env=environment, mirror=mirror)
@@ -89,7 +86,7 @@ def watch(
     """
     every_s = parse_duration(every, "--every")
     if address is not None:
-        from orchestrator.app.submission import RemoteSweep
+        from orchestrator.app.remote.submission import RemoteSweep
 
         return _follow_job(RemoteSweep(address, root))
     from orchestrator.app.watching import watch as look_on
@@ -98,7 +95,7 @@ def watch(
         look_on(root, console=screen(), every_s=every_s)
     except KeyboardInterrupt:
         typer.echo(f"No longer watching; the sweep goes on. Stop it with: foretune stop {root}", err=True)
-        return INTERRUPTED
+        return Exit.INTERRUPTED
     return 0
 
 
@@ -130,7 +127,7 @@ def logs(
         for text in follow_log(root, path, lines=lines):
             typer.echo(text, nl=False)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return Exit.INTERRUPTED
     return 0
 
 
@@ -157,7 +154,7 @@ def stop(
         typer.echo(f"Stopped. What was measured lies in {root}; `resume`, or `submit` again, continues.")
     else:
         typer.echo(f"Still draining after {timeout}: running epochs take longer. Ask again, or wait.")
-    return 0 if has_let_go else STOPPED_EARLY
+    return 0 if has_let_go else Exit.STOPPED_EARLY
 
 
 def _stop_here(root: Path, timeout_s: float) -> tuple[bool, bool]:
@@ -170,7 +167,7 @@ def _stop_here(root: Path, timeout_s: float) -> tuple[bool, bool]:
 
 
 def _stop_job(address: str, root: Path, timeout_s: float) -> tuple[bool, bool]:
-    from orchestrator.app.submission import RemoteSweep
+    from orchestrator.app.remote.submission import RemoteSweep
 
     sweep = RemoteSweep(address, root)
     was_at_work = not sweep.job().state.is_finished
@@ -178,7 +175,7 @@ def _stop_job(address: str, root: Path, timeout_s: float) -> tuple[bool, bool]:
 
 
 def _remote_logs(address: str, root: Path, *, lines: int, follow: bool) -> int:
-    from orchestrator.app.submission import RemoteSweep
+    from orchestrator.app.remote.submission import RemoteSweep
 
     sweep = RemoteSweep(address, root)
     if follow:
@@ -201,7 +198,7 @@ def _announce(submitted: "Submitted") -> None:
 def _follow_job(sweep: "RemoteSweep") -> int:
     """Print a job's log until the job ends; return the exit code that its end means."""
     from cluster.jobs import JobState
-    from orchestrator.app.submission import exit_code_of
+    from orchestrator.app.remote.submission import exit_code_of
 
     try:
         for text in sweep.follow():
@@ -214,14 +211,18 @@ def _follow_job(sweep: "RemoteSweep") -> int:
             f"Stop it with: foretune stop {where}",
             err=True,
         )
-        return INTERRUPTED
+        return Exit.INTERRUPTED
     code = exit_code_of(job)
     if job is None:
         typer.echo("The cluster does not know the job any more (a new head?); submit again to continue.")
     elif code == 0:
         typer.echo(f"Job {job.job_id} has ended: done.")
-    elif code == STOPPED_EARLY:
-        why = f" ({_reason(job)})" if job.state is JobState.FAILED and job.exit_code != STOPPED_EARLY else ""
+    elif code == Exit.STOPPED_EARLY:
+        why = (
+            f" ({_reason(job)})"
+            if job.state is JobState.FAILED and job.exit_code != Exit.STOPPED_EARLY
+            else ""
+        )
         typer.echo(f"Job {job.job_id} stopped before the end{why}; submit again to continue.")
     else:
         typer.echo(f"foretune: job {job.job_id} failed: {_reason(job)}", err=True)

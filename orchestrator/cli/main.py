@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.app.exits import Exit
 from orchestrator.cli import control, data, surrogate, sweeps, torture
-from orchestrator.cli.sweeps import STOPPED_EARLY
 from orchestrator.contracts import OrchestrationError, SweepInterruptedError
 
-BAD_INPUT = 2
 EXIT_CODES = """
 Exit codes: 0 done; 1 the answer is no (verify found a fault, two sweeps differ); 2 bad input, nothing was
 changed; 3 stopped before the end, resume continues; 130 interrupted.
@@ -76,8 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return err.code if isinstance(err.code, int) else 0
     except SweepInterruptedError as err:
         typer.echo(f"foretune: {err}", err=True)
-        return STOPPED_EARLY
+        return Exit.STOPPED_EARLY
     except OrchestrationError as err:
         typer.echo(f"foretune: {err}", err=True)
-        return BAD_INPUT
+        return Exit.BAD_INPUT
     return 0

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.app.exits import Exit
 from orchestrator.cli.options import Address, AsJson, Mirror, Root, ServerAddress
 from orchestrator.cli.screen import screen
 from orchestrator.contracts import InputError
 
 if TYPE_CHECKING:
+    from orchestrator.app.remote.submission import RemoteStatus
     from orchestrator.app.spec import SweepSpec
     from orchestrator.app.status import SweepStatus
-    from orchestrator.app.submission import RemoteStatus
-
-STOPPED_EARLY = 3
 
 
 def register(app: typer.Typer) -> None:
@@ -121,7 +120,7 @@ def _resume_changed(
     if not change.is_empty:
         if not yes and not _is_confirmed():
             typer.echo("Nothing was changed.")
-            return STOPPED_EARLY
+            return Exit.STOPPED_EARLY
         adopt(change)
     return _drive(change.spec, root, address, as_json, mirror=mirror)
 
@@ -156,14 +155,14 @@ def _drive(
         console.print(f"Done: {report.snapshot.finished} trials. Results lie in {root}", soft_wrap=True)
     else:
         console.print(f"Stopped before the end; continue with: foretune resume {root}", soft_wrap=True)
-    return 0 if report.is_whole else STOPPED_EARLY
+    return 0 if report.is_whole else Exit.STOPPED_EARLY
 
 
 def status(root: Root, address: ServerAddress = None, as_json: AsJson = False) -> int:
     """Show where a sweep stands, also while it runs: from its folder, or a submitted one's from its job."""
     state: SweepStatus | RemoteStatus
     if address is not None:
-        from orchestrator.app.submission import remote_status
+        from orchestrator.app.remote.submission import remote_status
 
         state = remote_status(address, root)
     else:

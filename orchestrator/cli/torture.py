@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.app.exits import Exit
 from orchestrator.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from orchestrator.app.torture_execution import Deed
-
-INTERRUPTED = 130
+    from orchestrator.app.torture.execution import Deed
 
 
 def register(app: typer.Typer) -> None:
@@ -44,8 +43,8 @@ def torture(
     alone, once while workers, nodes, the driver and the head are killed with SIGKILL. Ends with 0 and a
     certificate if every kill hit, the tortured sweep verifies, and both hold the same results bit for bit.
     """
-    from orchestrator.app.torture import QuietSweepFailedError, TortureTerms
-    from orchestrator.app.torture import torture as run
+    from orchestrator.app.torture.torture import QuietSweepFailedError, TortureTerms
+    from orchestrator.app.torture.torture import torture as run
 
     drawn = seed if seed is not None else secrets.randbelow(2**32)
     typer.echo(f"seed {drawn}", err=as_json)
@@ -62,7 +61,7 @@ def torture(
         certificate = run(terms, folder, on_stage=lambda stage: typer.echo(stage, err=as_json), on_deed=say)
     except KeyboardInterrupt:
         typer.echo(f"interrupted; everything that was started has ended. Logs lie in {folder}/logs", err=True)
-        return INTERRUPTED
+        return Exit.INTERRUPTED
     except QuietSweepFailedError as err:
         typer.echo(f"foretune: {err}", err=True)
         return 1

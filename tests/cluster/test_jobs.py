@@ -1,7 +1,7 @@
 """Talking to a job server: who can't be talked to is said in one sentence, logs survive lost connections.
 
 The server here is a stand-in that speaks the part of Ray's protocol that is needed to fail on purpose; the
-real one is in tests/orchestrator/app/test_submission.py.
+real one is in tests/orchestrator/app/remote/test_submission.py.
 """
 
 import asyncio

@@ -61,7 +61,7 @@ def test_more_configs_tasks_and_seeds_leave_finished_trials_alone(tmp_path: Path
 
 def test_more_epochs_continue_from_kept_checkpoints_and_rerun_where_there_is_none(tmp_path: Path) -> None:
     root = a_root(tmp_path / "root", a_spec())
-    kept = list(planned_trials(root))[0]
+    kept = next(iter(planned_trials(root)))
     (RootLayout(root).checkpoint_dir(kept) / "attempt-0" / "epoch-0002").mkdir(parents=True)
     assert groups(root, a_spec(epochs=4)) == {
         "are finished and trained further, from their kept checkpoints": (1, 2),

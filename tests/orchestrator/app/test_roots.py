@@ -61,7 +61,7 @@ def test_revision_that_was_cut_short_does_not_hold_and_is_written_again(tmp_path
 def test_spec_that_was_edited_in_place_is_refused_with_what_to_do(tmp_path: Path) -> None:
     layout = claim(tmp_path, a_spec(), a_plan(), "{}")
     layout.sweep_yaml.write_text(layout.sweep_yaml.read_text() + "# a note\n")
-    with pytest.raises(InputError, match="edited in place.*--with SWEEP.yaml"):
+    with pytest.raises(InputError, match=r"edited in place.*--with SWEEP\.yaml"):
         planned_trials(tmp_path)
 
 

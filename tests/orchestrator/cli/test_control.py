@@ -1,4 +1,4 @@
-"""Looking at, following and stopping sweeps; the real cluster is in app/test_submission.py."""
+"""Looking at, following and stopping sweeps; the real cluster is in app/remote/test_submission.py."""
 
 import json
 import os

@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.local import NodeNotStartedError
-from orchestrator.app.torture import trials_to_outlast
-from orchestrator.app.torture_driver import DriverEnd
-from orchestrator.app.torture_execution import (
+from orchestrator.app.torture.driver import DriverEnd
+from orchestrator.app.torture.execution import (
     HEAD_NOTICE_S,
     MOST_UNEXPECTED_ENDS,
     STILL_AFTER_S,
@@ -18,7 +17,8 @@ from orchestrator.app.torture_execution import (
     Executioner,
     Traces,
 )
-from orchestrator.app.torture_plan import Kill, KillKind, draw_kills
+from orchestrator.app.torture.plan import Kill, KillKind, draw_kills
+from orchestrator.app.torture.torture import trials_to_outlast
 
 NODE_START_S, DRIVER_START_S, WORKER_START_S = 2.0, 3.0, 0.5
 WORKERS_PER_NODE = 2

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.app.torture_plan import LONGEST_PAUSE_S, KillKind, draw_kills
+from orchestrator.app.torture.plan import LONGEST_PAUSE_S, KillKind, draw_kills
 from orchestrator.contracts import InputError
 
 

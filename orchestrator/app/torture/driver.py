@@ -18,7 +18,7 @@ from cluster.warden import Warden
 
 _POLL_S = 0.05
 _TAIL_LINES = 30
-_CHECKOUT = Path(__file__).resolve().parents[2]
+_CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,13 +18,13 @@ from rich.table import Table
 
 from cluster.jobs import UPLOAD_LIMIT_BYTES, Job, JobServer, JobState
 from cluster.runtime_env import check_runtime_env
-from orchestrator.app.bundle import SPEC_FILE, bundled
+from orchestrator.app.exits import Exit
+from orchestrator.app.remote.bundle import SPEC_FILE, bundled
 from orchestrator.app.spec import load_spec
 from orchestrator.contracts import InputError, digest
 
 DRAIN_FOR_S = 24 * 3600
 """How long Ray leaves a job that it told to stop before it kills it; its own default, 3 s, ends no epoch."""
-STOPPED_EARLY = 3
 _ROOT_KEY = "foretune_root"
 _POLL_S = 0.5
 
@@ -239,10 +239,10 @@ def remote_root(root: Path | str) -> str:
 def exit_code_of(job: Job | None) -> int:
     """Return what a command that followed a job ends with; None is a job that its cluster forgot."""
     if job is None or job.state is not JobState.FAILED:
-        return 0 if job is not None and job.state is JobState.SUCCEEDED else STOPPED_EARLY
+        return 0 if job is not None and job.state is JobState.SUCCEEDED else Exit.STOPPED_EARLY
     if job.error_type == "RUNTIME_ENV_SETUP_FAILURE":
         return 2
-    return job.exit_code if job.exit_code in (1, 2) else STOPPED_EARLY
+    return job.exit_code if job.exit_code in (1, 2) else Exit.STOPPED_EARLY
 
 
 def _entrypoint(root: str, mirror: str | None) -> str:

@@ -19,13 +19,13 @@ from rich.console import Console
 
 from cluster.jobs import Job, JobState
 from cluster.local import LocalCluster
+from orchestrator.app.remote.submission import exit_code_of, remote_root, remote_status, submission_id
 from orchestrator.app.roots import planned_trials
-from orchestrator.app.submission import exit_code_of, remote_root, remote_status, submission_id
 from orchestrator.contracts import InputError
 from orchestrator.metadataset.reader import MetaDatasetReader
 from orchestrator.metadataset.verify import compare, verify
 from tests.cluster.test_jobs import TOKEN, StandIn
-from tests.orchestrator.app.test_bundle import write_task
+from tests.orchestrator.app.remote.test_bundle import write_task
 
 real_cluster = [pytest.mark.ray, pytest.mark.timeout(600)]
 QUICK, SLOW, SLOWEST = "rehearsal:0.02", "rehearsal:0.4", "rehearsal:7"

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.app.torture_execution import Execution
-from orchestrator.app.torture_plan import Kill, KillKind
+from orchestrator.app.torture.execution import Execution
+from orchestrator.app.torture.plan import Kill, KillKind
 from orchestrator.metadataset.certificate import Certificate
 from orchestrator.metadataset.durable import write_durably
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from orchestrator.app.torture_driver import DriverEnd
-from orchestrator.app.torture_plan import Kill, KillKind
+from orchestrator.app.torture.driver import DriverEnd
+from orchestrator.app.torture.plan import Kill, KillKind
 from orchestrator.contracts import OrchestrationError
 
 TICK_S = 0.1

@@ -6,7 +6,7 @@ import pytest
 
 from cluster.processes import members
 from cluster.warden import Warden
-from orchestrator.app.torture_driver import DriverProcess
+from orchestrator.app.torture.driver import DriverProcess
 
 
 @pytest.fixture

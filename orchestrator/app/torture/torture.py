@@ -23,10 +23,10 @@ from cluster.local import LocalCluster
 from orchestrator.app.provenance import provenance
 from orchestrator.app.spec import parse_spec
 from orchestrator.app.status import certify
-from orchestrator.app.torture_certificate import Host, TortureCertificate
-from orchestrator.app.torture_driver import DriverProcess
-from orchestrator.app.torture_execution import WORKING_S, Deed, Execution, Executioner, Traces
-from orchestrator.app.torture_plan import Kill, draw_kills
+from orchestrator.app.torture.certificate import Host, TortureCertificate
+from orchestrator.app.torture.driver import DriverProcess
+from orchestrator.app.torture.execution import WORKING_S, Deed, Execution, Executioner, Traces
+from orchestrator.app.torture.plan import Kill, draw_kills
 from orchestrator.contracts import InputError, OrchestrationError
 from orchestrator.metadataset.layout import RootLayout
 from orchestrator.metadataset.reader import MetaDatasetReader

@@ -14,7 +14,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.app.bundle import PACKAGES, bundled
+from orchestrator.app.remote.bundle import PACKAGES, bundled
 from orchestrator.app.spec import SweepSpec, load_spec, parse_spec
 from orchestrator.contracts import InputError
 from workers.tasks.loading import load_task

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from cluster.processes import members
-from orchestrator.app.torture import TortureTerms, torture
-from orchestrator.app.torture_certificate import Host, TortureCertificate
-from orchestrator.app.torture_execution import Deed, Execution, Finding
-from orchestrator.app.torture_plan import KillKind, draw_kills
+from orchestrator.app.torture.certificate import Host, TortureCertificate
+from orchestrator.app.torture.execution import Deed, Execution, Finding
+from orchestrator.app.torture.plan import KillKind, draw_kills
+from orchestrator.app.torture.torture import TortureTerms, torture
 from orchestrator.contracts import InputError
 from orchestrator.metadataset.certificate import Certificate, check
 
@@ -127,7 +127,7 @@ def test_an_interrupted_torture_leaves_nothing_running(tmp_path: Path, sent: sig
     command = [sys.executable, "-m", "orchestrator.cli", "torture", "--seed", "5", "--kills", "500"]
     with subprocess.Popen(
         [*command, "--nodes", "1", "--trials", "200", "--root", str(tmp_path / "root")],
-        cwd=Path(__file__).resolve().parents[3],
+        cwd=Path(__file__).resolve().parents[4],
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,

@@ -1,0 +1,1 @@
+"""Killing what a sweep runs on, and proving that nothing of it is lost."""
