@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+MOTO := $(VENV)/moto/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test lint format clean
@@ -20,10 +21,16 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+# The S3 server that the mirror is tested against; it wants an older python-dateutil than the pinned one.
+$(MOTO): tests/support/moto-requirements.txt | $(STAMP)
+	$(PYTHON) -m venv $(VENV)/moto
+	$(VENV)/moto/bin/python -m pip install --quiet --requirement tests/support/moto-requirements.txt
+	@touch $@
+
 quickstart: $(STAMP)  ## the whole story in one command, about four minutes on two cores
 	$(BIN)/foretune quickstart
 
-test: $(STAMP)  ## all tests that need neither a GPU nor patience
+test: $(STAMP) $(MOTO)  ## all tests that need neither a GPU nor patience
 	$(BIN)/python -m pytest
 
 lint: $(STAMP)  ## ruff, mypy --strict, import-linter, pydoclint

@@ -14,10 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MOTO = Path(sys.prefix) / "moto" / "bin" / "moto_server"
-HOW_TO_INSTALL = (
-    f"no {MOTO}: `python -m venv {MOTO.parent.parent}` and "
-    f"`{MOTO.parent}/python -m pip install -r tests/support/moto-requirements.txt` put it there"
-)
+HOW_TO_INSTALL = f"no {MOTO}: `make test` puts it there"
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "nobody",
     "AWS_SECRET_ACCESS_KEY": "nothing",
