@@ -14,7 +14,7 @@ from rich.text import Text
 
 from cluster.connection import connected, is_connected
 from orchestrator.app.peft_format import as_peft
-from orchestrator.app.roots import existing_spec, newest_root
+from orchestrator.app.roots import learnable_spec, newest_root
 from orchestrator.app.serving import Endpoint, endpoint_of
 from orchestrator.app.spec import SweepSpec
 from orchestrator.contracts import Config, InputError, TrainingSettings
@@ -156,7 +156,7 @@ def recommend(task_source: str, budget_s: float, *, root: Path | None = None, k:
     task = load_task(task_source)
     shown = root or newest_root(RUNS)
     chosen = shown.absolute()
-    spec = existing_spec(chosen)
+    spec = learnable_spec(chosen)
     base = load_base(spec.base_model, dtype=spec.training.compute_dtype)
     question = {
         "features": dict(_features(chosen, task, base, spec)),

@@ -31,6 +31,27 @@ def existing_spec(root: Path) -> SweepSpec:
     return load_spec(layout.sweep_yaml)
 
 
+def learnable_spec(root: Path) -> SweepSpec:
+    """Return the spec of a root whose curves were measured.
+
+    Args:
+        root: The sweep's folder.
+
+    Returns:
+        The spec, its paths absolute.
+
+    Raises:
+        InputError: The root holds no sweep, or one that was only rehearsed.
+    """
+    spec = existing_spec(root)
+    if spec.is_rehearsal:
+        raise InputError(
+            f"{root} is a rehearsal: its curves are made up, and nothing can be learned from them; name a sweep "
+            "with a real base model"
+        )
+    return spec
+
+
 def check_claim(root: Path, spec: SweepSpec) -> None:
     """Refuse a root that the spec may not write to; writes nothing.
 
@@ -173,7 +194,7 @@ def _planned(trials: Sequence[Trial]) -> dict[TrialId, int]:
 
 
 def newest_root(folder: Path) -> Path:
-    """Return the sweep under a folder that was written last.
+    """Return the sweep under a folder that was written last; rehearsals don't count.
 
     Args:
         folder: Where sweeps lie side by side.
@@ -184,7 +205,8 @@ def newest_root(folder: Path) -> Path:
     Raises:
         InputError: There is none.
     """
-    specs = [path for path in folder.glob(f"*/{RootLayout(folder).sweep_yaml.name}") if path.is_file()]
+    found = [path for path in folder.glob(f"*/{RootLayout(folder).sweep_yaml.name}") if path.is_file()]
+    specs = [path for path in found if not existing_spec(path.parent).is_rehearsal]
     if not specs:
         raise InputError(
             f"there is nothing to learn from: no sweep under ./{folder}; run `foretune quickstart`, or name "

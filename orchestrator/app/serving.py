@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cluster.connection import connected
-from orchestrator.app.roots import existing_spec
+from orchestrator.app.roots import learnable_spec
 from orchestrator.app.signals import stop_signals
 from orchestrator.metadataset.durable import write_durably
 from orchestrator.metadataset.layout import RootLayout
@@ -51,7 +51,7 @@ def serving(root: Path, *, address: str | None = None) -> Iterator[SurrogateClie
         InputError: The root holds no sweep, or no cluster answers.
         NothingLearnedError: The sweep has no finished trial yet.
     """
-    existing_spec(root)
+    learnable_spec(root)
     root = root.absolute()
     layout = RootLayout(root)
     with connected(address) as connection:

@@ -22,6 +22,7 @@ from pydantic import (
 
 from orchestrator.app.scheduler_entry import SchedulerEntry
 from orchestrator.contracts import InputError, TrainingSettings
+from workers.models.location import rehearsal_epoch_s
 
 PositiveInt = Annotated[int, Field(ge=1)]
 
@@ -158,6 +159,11 @@ class SweepSpec(_Strict):
         fields = self.training.model_dump()
         fields["horizon_epochs"] = fields["horizon_epochs"] or self.epochs
         return TrainingSettings(**fields)
+
+    @property
+    def is_rehearsal(self) -> bool:
+        """Whether nothing is finetuned and every number is made up."""
+        return rehearsal_epoch_s(self.base_model) is not None
 
     def identity(self) -> dict[str, Any]:
         """Return what must not differ for a root to be continued."""

@@ -31,7 +31,6 @@ from orchestrator.metadataset.ledger import Ledger
 from orchestrator.metadataset.mirror import Mirror, MirrorState
 from orchestrator.metadataset.reader import MetaDatasetReader
 from orchestrator.scheduling import Scheduler
-from workers.models.location import rehearsal_epoch_s
 
 LAST_SYNC_S = 60.0
 """How long the end of a sweep waits for its mirror."""
@@ -176,7 +175,7 @@ def _worker_terms(spec: SweepSpec, *, is_embedded: bool) -> WorkerTerms:
     return WorkerTerms(
         size=WorkerSize(cpus=entry.cpus, gpus=entry.gpus),
         most=entry.max_count,
-        is_rehearsal=rehearsal_epoch_s(spec.base_model) is not None,
+        is_rehearsal=spec.is_rehearsal,
         heartbeat_s=entry.heartbeat_s,
         stalled_after_s=entry.stalled_after_s,
         start_s=0.0 if is_embedded else entry.start_timeout_s,

@@ -10,6 +10,7 @@ from orchestrator.app.roots import (
     check_claim,
     claim,
     existing_spec,
+    learnable_spec,
     newest_root,
     planned_trials,
     revise,
@@ -84,6 +85,15 @@ def test_newest_root_is_the_one_written_last(tmp_path: Path) -> None:
         stamp = (tmp_path / name).stat().st_mtime - age_s
         os.utime(RootLayout(tmp_path / name).ledger_dir, (stamp, stamp))
     assert newest_root(tmp_path) == tmp_path / "new"
+
+
+def test_rehearsals_are_nothing_to_learn_from(tmp_path: Path) -> None:
+    claim(tmp_path / "real", a_spec(), a_plan(), "{}")
+    claim(tmp_path / "rehearsal", a_spec(base_model="rehearsal:1"), a_plan(), "{}")
+    assert newest_root(tmp_path) == tmp_path / "real"
+    assert learnable_spec(tmp_path / "real") == a_spec()
+    with pytest.raises(InputError, match="is a rehearsal: its curves are made up"):
+        learnable_spec(tmp_path / "rehearsal")
 
 
 def test_no_sweep_at_all_is_said_with_what_to_do(tmp_path: Path) -> None:
