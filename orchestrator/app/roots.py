@@ -46,8 +46,8 @@ def learnable_spec(root: Path) -> SweepSpec:
     spec = existing_spec(root)
     if spec.is_rehearsal:
         raise InputError(
-            f"{root} is a rehearsal: its curves are made up, and nothing can be learned from them; name a sweep "
-            "with a real base model"
+            f"{root} is a rehearsal: its curves are made up, and nothing can be learned from them; name a "
+            "sweep with a real base model"
         )
     return spec
 

@@ -39,7 +39,10 @@ def parse(**changes: Any) -> Any:
         ({"seeds": [0, 1, 0]}, r"seeds names 0 more than once"),
         ({"configs": []}, r"`configs`: .*at least 1 item"),
         ({"workers": {"cpus": 0}}, r"`workers.cpus`: .*greater than 0, got 0"),
-        ({"scheduler": "magic"}, r"`scheduler`: .*'fifo', got 'magic'"),
+        ({"scheduler": "magic"}, r"`scheduler`: unknown scheduler 'magic'; known: fifo, asha"),
+        ({"scheduler": {"name": "asha", "grace": 1}}, r"`scheduler`: unknown option 'grace' of asha"),
+        ({"scheduler": {"name": "asha", "grace_period": 9}}, r"grace_period must be at most the"),
+        ({"trial_timeout_s": 0}, r"`trial_timeout_s`: .*greater than 0, got 0"),
         ({"name": "a/b"}, r"`name`: .*got 'a/b'"),
     ],
 )
@@ -87,8 +90,26 @@ def test_spec_survives_being_written_and_read_back(
     assert again.identity() == spec.identity()
 
 
-def test_workers_and_kept_adapters_do_not_make_another_sweep() -> None:
-    assert parse(workers={"cpus": 2}, keep_adapters=3).identity() == parse().identity()
+@pytest.mark.parametrize(
+    "scheduler", ["fifo", "hyperband", {"name": "asha", "metric": "eval_token_f1", "reduction_factor": 2}]
+)
+def test_scheduler_survives_being_written_and_read_back(scheduler: object) -> None:
+    spec = parse(scheduler=scheduler)
+    assert parse_spec(yaml.safe_load(spec.to_yaml()), where="again", folder=Path("/")) == spec
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"workers": {"cpus": 2, "heartbeat_s": 5}},
+        {"keep_adapters": 3},
+        {"keep_checkpoints": True},
+        {"trial_timeout_s": 60},
+        {"mirror": "s3://bucket/prefix"},
+    ],
+)
+def test_what_changes_no_numbers_does_not_make_another_sweep(changes: dict[str, Any]) -> None:
+    assert parse(**changes).identity() == parse().identity()
     assert parse(epochs=5).identity() != parse().identity()
 
 
@@ -110,4 +131,5 @@ def test_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_shipped_example_is_a_valid_spec(path: Path) -> None:
-    assert load_spec(path).name == path.stem
+    name = load_spec(path).name
+    assert name == path.stem.removesuffix("-more")
