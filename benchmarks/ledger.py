@@ -147,9 +147,9 @@ def sweep(folder: Path, trials: int) -> dict[str, float]:
     figures = {f"{name}: write": timed(write)}
     figures[f"{name}: open"] = timed(lambda: Ledger.open(root).close())
     figures[f"{name}: read curves"] = timed(MetaDatasetReader(root).curves)
-    planned = {trial.trial_id: trial.max_epochs for trial in plan}
+    epochs = {trial.trial_id: trial.max_epochs for trial in plan}
     begun_s = time.perf_counter()
-    certificate = verify(root, planned=planned)
+    certificate = verify(root, planned=epochs)
     figures[f"{name}: verify"] = time.perf_counter() - begun_s
     if not certificate.ok:
         raise SystemExit(certificate.render())

@@ -45,8 +45,7 @@ SIDES = {
 
 def measure(arguments: Sequence[str]) -> tuple[dict[str, Any], str]:
     """Run Python; return what its process tree cost, in seconds and bytes, and what it printed."""
-    # Ray starts its workers at niceness 15; all are measured without.
-    environment = os.environ | {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0"}
     start_s = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, *arguments],

@@ -145,6 +145,9 @@ class SweepSpec(_Strict):
                 "schedule can't end before training does"
             )
         self.scheduler.tune_arguments(self.epochs)
+        if self.mirror is not None and "@" in self.mirror.partition("://")[2].partition("/")[0]:
+            # The spec is kept in the root, and mirrored with it. The value is not said again here.
+            raise ValueError("mirror holds credentials, which would be kept; give them by the environment")
         for what, values in (
             ("tasks", [task.source for task in self.tasks]),
             ("seeds", map(str, self.seeds)),
@@ -209,6 +212,11 @@ def parse_spec(content: Mapping[str, Any], *, where: str, folder: Path) -> Sweep
         return SweepSpec.model_validate(dict(content), context={"folder": folder})
     except ValidationError as err:
         raise InputError(*(_explain(where, problem) for problem in err.errors())) from err
+
+
+def with_mirror(spec: SweepSpec, uri: str) -> SweepSpec:
+    """Return the spec with another mirror; an ``InputError`` says why it can't be."""
+    return parse_spec(spec.model_dump() | {"mirror": uri}, where="--mirror", folder=Path())
 
 
 def _absolute(path: str, info: ValidationInfo) -> str:

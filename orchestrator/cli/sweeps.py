@@ -140,12 +140,13 @@ def _drive(
     copies_tasks: bool = False,
     mirror: str | None = None,
 ) -> int:
+    from orchestrator.app.spec import with_mirror
     from orchestrator.app.status import status_of
     from orchestrator.app.sweep import run_sweep
 
     console = screen(quiet=as_json)
     if mirror is not None:
-        spec = spec.model_copy(update={"mirror": mirror})
+        spec = with_mirror(spec, mirror)
     report = run_sweep(spec, root, address=address, console=console, copies_tasks=copies_tasks)
     if report.mirror is not None and report.mirror.behind_files:
         typer.echo(f"foretune: {report.mirror.render()}", err=True)

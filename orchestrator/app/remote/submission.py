@@ -20,7 +20,7 @@ from cluster.jobs import UPLOAD_LIMIT_BYTES, Job, JobServer, JobState
 from cluster.runtime_env import check_runtime_env
 from orchestrator.app.exits import Exit
 from orchestrator.app.remote.bundle import SPEC_FILE, bundled
-from orchestrator.app.spec import load_spec
+from orchestrator.app.spec import load_spec, with_mirror
 from orchestrator.contracts import InputError, digest
 
 DRAIN_FOR_S = 24 * 3600
@@ -189,6 +189,8 @@ def submit_sweep(
         InputError: The spec or a task can't be used, is too large, or the cluster refuses it.
     """
     spec = load_spec(spec_path)
+    if mirror is not None:
+        spec = with_mirror(spec, mirror)
     environment = dict(runtime_env or {})
     check_runtime_env(environment, "runtime environment")
     remote = RemoteSweep(address, root)
@@ -200,7 +202,7 @@ def submit_sweep(
     with bundled(spec, limit_bytes=UPLOAD_LIMIT_BYTES) as bundle:
         is_new = remote.server.submit_once(
             job_id,
-            entrypoint=_entrypoint(remote.root, mirror),
+            entrypoint=_entrypoint(remote.root),
             working_dir=bundle.folder,
             runtime_env=environment,
             metadata={_ROOT_KEY: remote.root},
@@ -245,8 +247,8 @@ def exit_code_of(job: Job | None) -> int:
     return job.exit_code if job.exit_code in (1, 2) else Exit.STOPPED_EARLY
 
 
-def _entrypoint(root: str, mirror: str | None) -> str:
+def _entrypoint(root: str) -> str:
     # exec: the shell would be signalled, too, and end before the driver has drained.
-    command = ["python", "-m", "orchestrator.cli", "run", SPEC_FILE, "--root", root, "--address", "auto"]
-    command += ["--copy-tasks", *(["--mirror", mirror] if mirror else [])]
+    command = ["python", "-m", "orchestrator.cli", "run", SPEC_FILE, "--root", root]
+    command += ["--address", "auto", "--copy-tasks"]
     return f"exec {shlex.join(command)}"

@@ -42,6 +42,10 @@ def parse(**changes: Any) -> Any:
         ({"scheduler": "magic"}, r"`scheduler`: unknown scheduler 'magic'; known: fifo, asha"),
         ({"scheduler": {"name": "asha", "grace": 1}}, r"`scheduler`: unknown option 'grace' of asha"),
         ({"scheduler": {"name": "asha", "grace_period": 9}}, r"grace_period must be at most the"),
+        (
+            {"mirror": "s3://me:secret@bucket/x"},
+            r"mirror holds credentials, which would be kept; [^:@]*the environment$",
+        ),
         ({"trial_timeout_s": 0}, r"`trial_timeout_s`: .*greater than 0, got 0"),
         ({"name": "a/b"}, r"`name`: .*got 'a/b'"),
     ],
