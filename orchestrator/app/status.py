@@ -50,6 +50,11 @@ class SweepStatus:
         """Trials with an outcome."""
         return sum(self.outcomes.values())
 
+    @property
+    def is_done(self) -> bool:
+        """Whether every planned trial has its outcome."""
+        return self.finished >= self.planned
+
     def as_dict(self) -> dict[str, Any]:
         """Return the status as JSON-like values."""
         best = [{name: getattr(item, name) for name in BestTrial.__slots__} for item in self.best]
@@ -68,9 +73,7 @@ class SweepStatus:
         }
 
     def _without_driver(self) -> str:
-        return (
-            "none" if self.finished == self.planned else f"none; continue with: foretune resume {self.root}"
-        )
+        return "none" if self.is_done else f"none; continue with: foretune resume {self.root}"
 
     def render(self) -> RenderableType:
         """Return the status as a table for people."""
@@ -105,6 +108,8 @@ def status_of(root: Path) -> SweepStatus:
         InputError: The root holds no sweep.
     """
     spec = existing_spec(root)
+    # Before the tables: a driver that ends in between has written what it had to say.
+    driver = holder_of(RootLayout(root).lock_file)
     reader = MetaDatasetReader(root)
     trials, curves, tasks = reader.trials(), reader.curves(), reader.tasks()
     names = dict(zip(tasks["task_id"], tasks["name"], strict=True))
@@ -131,7 +136,7 @@ def status_of(root: Path) -> SweepStatus:
         outcomes=dict(Counter(counted["outcome"]).most_common()),
         points=len(curves),
         unpublished_rows=reader.unpublished_rows(),
-        driver=holder_of(RootLayout(root).lock_file),
+        driver=driver,
         train_s=float(curves["train_s"].sum()),
         eval_s=float(curves["eval_s"].sum()),
         best=tuple(sorted(best, key=lambda item: item.task)),

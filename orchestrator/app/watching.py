@@ -3,10 +3,9 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.live import Live
 
 from orchestrator.app.roots import existing_spec
@@ -19,38 +18,17 @@ Pause = Callable[[float], None]
 """Waits so many seconds; tests move time by it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
-    """What one look at a root showed."""
-
-    status: SweepStatus
-    is_driven: bool
-    """Whether a driver is at work."""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether every planned trial has its outcome."""
-        return self.status.finished >= self.status.planned
-
-    def line(self) -> str:
-        """Return the sight as one line."""
-        outcomes = ", ".join(f"{count} {name}" for name, count in self.status.outcomes.items()) or "none yet"
-        return (
-            f"{self.status.finished}/{self.status.planned} trials ({outcomes}), {self.status.points} points, "
-            f"{self._who()}"
-        )
-
-    def render(self) -> RenderableType:
-        """Return the sight as a picture for a terminal."""
-        return Group(self.status.render(), self._who())
-
-    def _who(self) -> str:
-        if self.is_done:
-            return "done"
-        return "a driver is at work" if self.is_driven else "no driver is at work"
+def plain_line(status: SweepStatus) -> str:
+    """Return a sweep's status as one line."""
+    outcomes = ", ".join(f"{count} {name}" for name, count in status.outcomes.items()) or "none yet"
+    who = "a driver is at work" if status.driver else "no driver is at work"
+    return (
+        f"{status.finished}/{status.planned} trials ({outcomes}), {status.points} points, "
+        f"{'done' if status.is_done else who}"
+    )
 
 
-def sights(root: Path, *, every_s: float, pause: Pause = time.sleep) -> Iterator[Sight]:
+def sights(root: Path, *, every_s: float, pause: Pause = time.sleep) -> Iterator[SweepStatus]:
     """Yield what a root shows, first now and then whenever it changed, until the sweep is done.
 
     Args:
@@ -59,22 +37,19 @@ def sights(root: Path, *, every_s: float, pause: Pause = time.sleep) -> Iterator
         pause: Waits.
 
     Yields:
-        A sight that differs from the one before it.
+        A status that differs from the one before it.
 
     Raises:
         InputError: The root holds no sweep.
     """
-    layout = RootLayout(root)
-    last: Sight | None = None
+    last: SweepStatus | None = None
     while last is None or not last.is_done:
         if last is not None:
             pause(every_s)
-        # Before the tables: a driver that ends in between has written what it had to say.
-        is_driven = is_held(layout.lock_file)
-        sight = Sight(status=status_of(root), is_driven=is_driven)
-        if sight != last:
-            last = sight
-            yield sight
+        status = status_of(root)
+        if status != last:
+            last = status
+            yield status
 
 
 def watch(root: Path, *, console: Console, every_s: float = 2.0, pause: Pause = time.sleep) -> None:
@@ -92,14 +67,14 @@ def watch(root: Path, *, console: Console, every_s: float = 2.0, pause: Pause = 
     seen = sights(root, every_s=every_s, pause=pause)
     if not console.is_terminal:
         last = ""
-        for line in (sight.line() for sight in seen):
+        for line in map(plain_line, seen):
             if line != last:
                 console.print(line, highlight=False, soft_wrap=True)
             last = line
         return
     with Live(console=console, auto_refresh=False) as live:
-        for sight in seen:
-            live.update(sight.render(), refresh=True)
+        for status in seen:
+            live.update(status.render(), refresh=True)
 
 
 def log_file(root: Path, worker: str | None = None) -> Path:

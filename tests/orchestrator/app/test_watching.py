@@ -54,12 +54,12 @@ def run(root: Path, *trials: Trial) -> Callable[[], None]:
 def test_sights_show_each_change_once_and_end_when_the_sweep_is_done(root: Path) -> None:
     script = Script(nothing, nothing, run(root, TRIALS[0]), nothing, run(root, *TRIALS))
     seen = list(sights(root, every_s=1.0, pause=script))
-    assert [(sight.status.finished, sight.status.points) for sight in seen] == [
+    assert [(status.finished, status.points) for status in seen] == [
         (0, 0),
         (1, EPOCHS),
         (2, 2 * EPOCHS),
     ]
-    assert [sight.is_done for sight in seen] == [False, False, True]
+    assert [status.is_done for status in seen] == [False, False, True]
     assert not script.steps
 
 
@@ -84,7 +84,10 @@ def test_watch_draws_a_picture_on_a_terminal(root: Path) -> None:
 def test_driver_at_work_is_seen(root: Path) -> None:
     lock = RootLock(RootLayout(root).lock_file, root)
     seen = sights(root, every_s=1.0, pause=Script(lock.release, run(root, *TRIALS)))
-    assert [next(seen).is_driven, next(seen).is_driven] == [True, False]
+    at_work, gone = next(seen).driver, next(seen).driver
+    assert at_work is not None
+    assert at_work.startswith("process ")
+    assert gone is None
 
 
 def test_folder_without_a_sweep_is_refused(tmp_path: Path) -> None:
