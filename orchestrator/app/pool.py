@@ -124,8 +124,8 @@ class WorkerPool:
         self._next_start_s = 0.0
         self._nodes = live_nodes()
         self._looked_at_s = time.monotonic()
-        self._wait_for_a_slot()
         self._fill()
+        self._wait_for_a_slot()
 
     def __len__(self) -> int:
         return len(self._members)
@@ -134,18 +134,20 @@ class WorkerPool:
         deadline_s = time.monotonic() + self._terms.start_s
         while slots(self._terms.size, self._nodes.values()) == 0:
             if time.monotonic() >= deadline_s:
+                self.close()
                 raise no_slot_error(self._terms.size, self._nodes.values())
             time.sleep(0.5)
             self._nodes = live_nodes()
 
     def _fill(self) -> None:
         """Add the workers that are missing; take back those that wait for a node that is gone."""
-        fitting = slots(self._terms.size, self._nodes.values())
+        # One at least, where no node holds any: that it waits is what an autoscaler goes by.
+        fitting = max(1, slots(self._terms.size, self._nodes.values()))
         target = min(fitting, self._wanted(), self._terms.most or fitting)
         while len(self._members) < target and time.monotonic() >= self._next_start_s:
             self._add()
         waiting = [worker_id for worker_id, member in self._members.items() if not member.is_ready]
-        for worker_id in waiting[: max(0, len(self._members) - max(1, fitting))]:
+        for worker_id in waiting[: max(0, len(self._members) - fitting)]:
             ray.kill(self._members.pop(worker_id).actor)
 
     def _add(self) -> None:

@@ -11,6 +11,8 @@ from orchestrator.contracts.errors import (
     NothingLearnedError,
     OrchestrationError,
     RootInUseError,
+    SweepInterruptedError,
+    WorkerStalledError,
 )
 
 EXAMPLES = [
@@ -20,6 +22,8 @@ EXAMPLES = [
     CorruptLedgerError("wal-1.log", "frame 3 has a bad checksum"),
     InvalidConfigError("no such module"),
     NothingLearnedError("no finished trial"),
+    SweepInterruptedError("the head is gone"),
+    WorkerStalledError("w1", 1800.0),
 ]
 
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.contracts import Outcome, config_id
+from orchestrator.metadataset.durable import no_fault
 from orchestrator.metadataset.layout import RootLayout
 from orchestrator.metadataset.ledger import Ledger
+from orchestrator.metadataset.parts import GrowingPart, read_part
 from orchestrator.metadataset.reader import MetaDatasetReader
 from orchestrator.metadataset.schema import Table
 from orchestrator.metadataset.verify import Certificate, compare, verify
@@ -40,9 +41,11 @@ def root(tmp_path: Path) -> Path:
 
 
 def tamper(root: Path, table: Table, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
-    path = RootLayout(root).part(table, 0)
-    frame = change(pq.ParquetFile(path).read().to_pandas())
-    pq.write_table(pa.Table.from_pandas(frame, schema=table.schema, preserve_index=False), path)
+    """Change a part's rows behind the ledger's back, checksums and all."""
+    layout = RootLayout(root)
+    frame = change(read_part(layout.part(table, 0)).to_pandas())
+    rows = pa.Table.from_pandas(frame, schema=table.schema, preserve_index=False)
+    GrowingPart(layout, table, 0).publish(rows, no_fault)
 
 
 def at(column: str, row: int, value: str | float) -> Callable[[pd.DataFrame], pd.DataFrame]:
