@@ -33,7 +33,7 @@ def _copied(entry: TaskEntry, folder: Path) -> TaskEntry:
     if not source.is_absolute() or source.is_relative_to(folder):
         return entry
     name = load_task(entry.source, name=entry.name).name
-    target = folder / f"{_content_hash(source)}-{source.name}"
+    target = folder / content_name(source)
     try:
         if not target.exists():
             folder.mkdir(parents=True, exist_ok=True)
@@ -48,10 +48,16 @@ def _copied(entry: TaskEntry, folder: Path) -> TaskEntry:
     return TaskEntry(source=str(target), name=name)
 
 
-def _content_hash(source: Path) -> str:
-    files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
-    whole = hashlib.sha256()
-    for path in files:
-        name = path.relative_to(source).as_posix() if path != source else ""
-        whole.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return whole.hexdigest()[:12]
+def content_name(source: Path) -> str:
+    """Return 16 digits of the hash of a file or folder, and the ending that says how to read it."""
+    hasher = hashlib.sha256()
+    for path in files_of(source) if source.is_dir() else [source]:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").digest()
+        hasher.update(path.relative_to(source).as_posix().encode() + b"\0" + content)
+    return hasher.hexdigest()[:16] + ("" if source.is_dir() else source.suffix.lower())
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Return all files under a folder, in the order of their paths."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())

@@ -3,7 +3,6 @@
 The same inputs give the same content, so that Ray, which names uploads by their content, uploads them once.
 """
 
-import hashlib
 import importlib.util
 import shutil
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from orchestrator.app.inputs import content_name, files_of
 from orchestrator.app.spec import SweepSpec, TaskEntry
 from orchestrator.contracts import InputError
 from workers.space import SearchSpace
@@ -105,22 +105,12 @@ def _carry(entry: TaskEntry, task_name: str | None, folder: Path) -> TaskEntry:
     if entry.source.startswith(("worlds:", "hf:")):
         return entry
     source = Path(entry.source)
-    relative = f"{TASKS_DIR}/{_content_name(source)}"
+    relative = f"{TASKS_DIR}/{content_name(source)}"
     if source.is_dir():
         shutil.copytree(source, folder / relative, dirs_exist_ok=True)
     else:
         shutil.copyfile(source, folder / relative)
     return entry.model_copy(update={"source": relative, "name": task_name})
-
-
-def _content_name(source: Path) -> str:
-    """Return 16 digits of the hash of a file or folder, and the ending that says how to read it."""
-    hasher = hashlib.sha256()
-    for path in _files(source) if source.is_dir() else [source]:
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").digest()
-        hasher.update(path.relative_to(source).as_posix().encode() + b"\0" + content)
-    return hasher.hexdigest()[:16] + ("" if source.is_dir() else source.suffix.lower())
 
 
 def _write_metadata(folder: Path) -> None:
@@ -158,15 +148,11 @@ def _refuse_too_large(folder: Path, spec: SweepSpec, entries: Sequence[TaskEntry
 
 
 def _archive_bytes(path: Path) -> int:
-    files = _files(path) if path.is_dir() else [path]
+    files = files_of(path) if path.is_dir() else [path]
     return sum(
         file.stat().st_size + 2 * len(str(file.relative_to(path)).encode()) + _ZIP_BYTES_PER_FILE
         for file in files
     )
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _mib(size_bytes: int) -> str:
