@@ -82,7 +82,7 @@ def assert_certified(root: Path) -> None:
 
 def test_worker_that_stands_still_is_replaced_and_the_sweep_goes_on(tmp_path: Path, start: Start) -> None:
     root = tmp_path / "root"
-    spec = a_sweep(tmp_path / "s.yaml", configs=2, workers={"max_count": 1, "heartbeat_s": 2})
+    spec = a_sweep(tmp_path / "s.yaml", configs=2, workers={"max_count": 1, "heartbeat_s": 5})
     driver = start("run", spec, "--root", root)
     wait_until(lambda: len(MetaDatasetReader(root).curves(columns=["epoch"])) >= 2, driver)
     [(name, pid)] = joined(root)
@@ -93,7 +93,7 @@ def test_worker_that_stands_still_is_replaced_and_the_sweep_goes_on(tmp_path: Pa
     attempts = MetaDatasetReader(root).attempts()
     lost = attempts[attempts["event"] == "lost"]
     assert list(lost["worker"]) == [name]
-    assert "no answer for 2 s" in lost["detail"].iloc[0]
+    assert "no answer for 5 s" in lost["detail"].iloc[0]
     with pytest.raises(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     assert_certified(root)
