@@ -29,7 +29,7 @@ from tests.cluster.test_jobs import TOKEN, StandIn
 from tests.orchestrator.app.remote.test_bundle import write_task
 
 real_cluster = [pytest.mark.ray, pytest.mark.timeout(600)]
-QUICK, SLOW, SLOWEST = "rehearsal:0.02", "rehearsal:0.4", "rehearsal:7"
+QUICK, SLOW, SLOWER, SLOWEST = "rehearsal:0.02", "rehearsal:0.4", "rehearsal:2", "rehearsal:7"
 RAYS_PATIENCE_S = 3
 """Between Ray's SIGTERM and its SIGKILL, where nothing else is set."""
 CONFIGS, EPOCHS = 4, 3
@@ -182,9 +182,9 @@ class TestOnARealCluster:
         self, person: Person, storage: Path, quiet: tuple[Path, str]
     ) -> None:
         root = storage / "stopped"
-        first = json.loads(person.submits(SLOW, root, "--no-follow", "--json").stdout)
+        first = json.loads(person.submits(SLOWER, root, "--no-follow", "--json").stdout)
         wait_for_points(root, 2)
-        second = json.loads(person.submits(SLOW, root, "--no-follow", "--json").stdout)
+        second = json.loads(person.submits(SLOWER, root, "--no-follow", "--json").stdout)
         assert (first["is_new"], second["is_new"]) == (True, False)
         assert second["job_id"] == first["job_id"]
 
@@ -199,7 +199,7 @@ class TestOnARealCluster:
         # Following a job that was stopped says that there is more to do.
         assert person.asks("watch", root).returncode == 3
 
-        assert person.submits(SLOW, root).returncode == 0
+        assert person.submits(SLOWER, root).returncode == 0
         assert_certified(root, like=quiet[0])
 
     def test_epoch_longer_than_rays_patience_is_drained_all_the_same(
