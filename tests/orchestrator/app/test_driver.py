@@ -196,13 +196,18 @@ def test_trial_that_kills_its_workers_is_set_aside_and_the_sweep_goes_on(
     def die_of_it() -> None:
         for worker, queue in list(pool._queues.items()):
             if queue and queue[0].trial.trial_id == murderer and pool._epochs[worker] is not None:
+                log = RootLayout(tmp_path).worker_log(worker)
+                log.parent.mkdir(parents=True, exist_ok=True)
+                log.write_text(f"Fatal Python error: Segmentation fault in {worker}\n")
                 pool._checkpoints.clear()
                 pool.kill(worker, blames_trial=True)
 
     assert drive(tmp_path, plan, pool, on_round=die_of_it)
     trials = MetaDatasetReader(tmp_path).trials().set_index("trial_id")
     assert dict(trials["outcome"].value_counts()) == {"completed": 2, "failed": 1}
-    assert "3 workers died one after another under it" in str(trials.loc[murderer, "error"])
+    error = str(trials.loc[murderer, "error"])
+    assert "3 workers died one after another under it" in error
+    assert error.endswith("Fatal Python error: Segmentation fault in sim-2")
 
 
 def test_stop_request_pauses_what_runs_and_leaves_a_root_that_continues(tmp_path: Path) -> None:
