@@ -131,13 +131,20 @@ class SweepDriver:
         self._recorder = ReportRecorder(ledger, self._trials)
         self._undescribed = UndescribedTasks(to_describe)
 
-    def run(self, *, stop_requested: Callable[[], bool], on_round: Callable[[], None]) -> bool:
+    def run(
+        self,
+        *,
+        stop_requested: Callable[[], bool],
+        on_round: Callable[[], None],
+        hurry_requested: Callable[[], bool] = lambda: False,
+    ) -> bool:
         """Work until every trial has an outcome, or a stop is asked for and no trial runs any more.
 
         Args:
             stop_requested: Asked once a round; after it says yes nothing more is begun, and every trial that
                 runs is paused after the epoch in hand.
             on_round: Called after every round, for displays.
+            hurry_requested: Asked once a round; after it says yes a stop no longer waits for running epochs.
 
         Returns:
             Whether every trial has an outcome.
@@ -148,7 +155,7 @@ class SweepDriver:
                 self._is_draining = True
                 self._recorder.reason_to_pause = "the sweep is drained"
                 self._tell(DrainRequested())
-            if self._is_draining and self._scheduler.is_idle:
+            if self._is_draining and (self._scheduler.is_idle or hurry_requested()):
                 break
             self.round(self._pool.poll(POLL_S))
             on_round()

@@ -161,6 +161,7 @@ def _drive(
             try:
                 is_done = driver.run(
                     stop_requested=lambda: stop.is_set() or stop_file.is_there(),
+                    hurry_requested=lambda: stop.at_once,
                     on_round=on_round,
                 )
             finally:
