@@ -171,7 +171,7 @@ def test_mirror_of_a_running_sweep_follows_and_uploads_sealed_parts_once(
 def test_reader_of_the_mirror_sees_whole_curves_while_a_ledger_writes_and_publishes(
     root: Path, bucket: Bucket
 ) -> None:
-    trials = [a_trial(index) for index in range(100)]
+    trials = [a_trial(index) for index in range(400)]
     writer = threading.Thread(target=lambda: Sweep(root, trials, seal_rows=40).run(CrashAt(None)))
     mirror = Mirror.open(bucket.uri, RootLayout(root), interval_s=SOON_S)
     reads = refused = 0
@@ -200,7 +200,7 @@ def test_reader_of_the_mirror_sees_whole_curves_while_a_ledger_writes_and_publis
         assert set(curves["trial_id"]) <= set(granted["trial_id"])
     writer.join()
     assert mirror.close(30).behind_files == 0
-    assert reads >= 1
+    assert reads > 3
     assert refused == 0 or bucket.uri.startswith("s3")
     assert len(bucket.frame("curves", ["epoch"])) == len(trials) * EPOCHS
 
