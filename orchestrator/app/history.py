@@ -1,7 +1,7 @@
 """What a root already holds of a plan: the state from which a scheduler continues it."""
 
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 from orchestrator.app.driver import POINT_COLUMNS, point_landed
 from orchestrator.contracts import CurvePoint, Outcome, Trial, TrialId
@@ -46,9 +46,21 @@ def goes_on(trial: Trial, progress: TrialProgress, *, runs_all: bool) -> bool:
 
 def points_on_record(trials: Sequence[Trial], layout: RootLayout) -> Iterator[PointLanded]:
     """Yield the points of planned trials in the order in which they landed; all must be published."""
+    for row in planned_rows(trials, layout, POINT_COLUMNS):
+        yield point_landed(cast(CurvePoint, row))
+
+
+def planned_rows(trials: Sequence[Trial], layout: RootLayout, columns: Sequence[str]) -> Iterator[Any]:
+    """Yield the curve rows of planned trials in the order in which they landed; all must be published.
+
+    Args:
+        trials: The plan.
+        layout: Of the root.
+        columns: Of the curves table, ``trial_id`` among them.
+
+    Yields:
+        Rows with the columns as attributes.
+    """
     planned = {trial.trial_id for trial in trials}
-    curves = MetaDatasetReader(layout.root).curves(columns=POINT_COLUMNS)
-    for row in curves.itertuples(index=False):
-        point = cast(CurvePoint, row)
-        if point.trial_id in planned:
-            yield point_landed(point)
+    curves = MetaDatasetReader(layout.root).curves(columns=columns)
+    yield from (row for row in curves.itertuples(index=False) if row.trial_id in planned)

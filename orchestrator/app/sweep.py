@@ -2,10 +2,8 @@
 
 import logging
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 from rich.console import Console
 
@@ -13,7 +11,7 @@ from cluster.connection import connected
 from cluster.nodes import WorkerSize
 from orchestrator.app.adapters import AdapterKeeper
 from orchestrator.app.driver import SweepDriver, TrialTerms
-from orchestrator.app.history import past_of, points_on_record
+from orchestrator.app.history import past_of, planned_rows, points_on_record
 from orchestrator.app.inputs import copy_tasks
 from orchestrator.app.logs import driver_log
 from orchestrator.app.plan import SweepPlan, plan_sweep
@@ -23,7 +21,7 @@ from orchestrator.app.roots import check_claim, claim
 from orchestrator.app.signals import stop_signals
 from orchestrator.app.spec import SweepSpec
 from orchestrator.app.stopping import StopFile
-from orchestrator.app.tally import Point, Snapshot, Tally
+from orchestrator.app.tally import Snapshot, Tally
 from orchestrator.app.tune_rules import tune_rule
 from orchestrator.contracts import DescribeTask
 from orchestrator.metadataset.layout import RootLayout
@@ -34,6 +32,8 @@ from orchestrator.scheduling import Scheduler
 
 LAST_SYNC_S = 60.0
 """How long the end of a sweep waits for its mirror."""
+
+TALLY_COLUMNS = ("trial_id", "task_id", "config_id", "epoch", "eval_loss", "eval_exact_match")
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,8 @@ def _drive(
     past = past_of(plan.trials, ledger, runs_all=runs_all)
     tally = Tally(plan.trials)
     finished = [(trial, outcome) for trial in plan.trials if (outcome := past[trial.trial_id].outcome)]
-    tally.recall(_points_on_record(plan, layout), finished)
+    # A trial's epochs land in their order, which is all that the tally asks for.
+    tally.recall(planned_rows(plan.trials, layout, TALLY_COLUMNS), finished)
     adapters = AdapterKeeper(layout.adapters_dir, keep=spec.keep_adapters, best_losses=tally.best_losses)
     for trial, outcome in finished:
         if not spec.keep_checkpoints:
@@ -181,17 +182,6 @@ def _worker_terms(spec: SweepSpec, *, is_embedded: bool) -> WorkerTerms:
         stalled_after_s=entry.stalled_after_s,
         start_s=0.0 if is_embedded else entry.start_timeout_s,
     )
-
-
-def _points_on_record(plan: SweepPlan, layout: RootLayout) -> Iterator[Point]:
-    """Yield the curve rows of planned trials; opening the ledger has published all of them."""
-    planned = {trial.trial_id for trial in plan.trials}
-    columns = ["trial_id", "task_id", "config_id", "epoch", "eval_loss", "eval_exact_match"]
-    curves = MetaDatasetReader(layout.root).curves(columns=columns).sort_values(["trial_id", "epoch"])
-    for row in curves.itertuples(index=False):
-        point = cast(Point, row)
-        if point.trial_id in planned:
-            yield point
 
 
 def _to_describe(spec: SweepSpec, plan: SweepPlan, layout: RootLayout) -> list[DescribeTask]:
