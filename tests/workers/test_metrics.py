@@ -1,4 +1,4 @@
-"""The scores are SQuAD's, but for gold answers that its normaliser empties."""
+"""The scores are SQuAD's and ROUGE's, but for gold answers that the normaliser empties."""
 
 import re
 import string
@@ -8,8 +8,9 @@ import sys
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
 
-from workers.metrics import exact_match, normalise_answer, token_f1
+from workers.metrics import exact_match, normalise_answer, rouge_l, token_f1
 
 answers = st.one_of(
     st.text(max_size=40),
@@ -119,6 +120,47 @@ def test_scores_lie_in_range_and_an_exact_match_has_full_f1(prediction: str, gol
 def test_f1_is_symmetric_where_both_have_tokens(one: str, other: str) -> None:
     assume(normalise_answer(one) and normalise_answer(other))
     assert token_f1(one, other) == token_f1(other, one)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "gold", "f_measure"),
+    [
+        ("police kill the gunman", "police killed the gunman", 3 / 4),  # Lin 2004, section 3.1
+        ("the gunman kill police", "police killed the gunman", 1 / 2),
+        ("The blue TOWER!", "the blue tower", 1),
+        ("a-b_c", "A B C", 1),
+        ("red and blue", "blue and red", 1 / 3),
+        ("in the year\n1871", "1871", 2 / 5),
+        ("one two two", "two two one two", 4 / 7),
+        ("Straße Zürich 北京", "STRASSE zürich 北京", 2 / 3),
+        ("", "smith", 0),
+        ("...", "smith", 0),
+        ("+", "+", 1),
+        ("plus", "+", 0),
+        ("", "+", 0),
+    ],
+)
+def test_rouge_l_of_golden_pairs(prediction: str, gold: str, f_measure: float) -> None:
+    assert rouge_l(prediction, gold) == pytest.approx(f_measure, abs=1e-12)
+
+
+ascii_text = st.one_of(
+    st.text(st.characters(max_codepoint=127), max_size=60),
+    st.lists(st.sampled_from(["a", "b", "The", "the", "7.5", "x_y", "--"]), max_size=90).map(" ".join),
+)
+
+
+@given(ascii_text, ascii_text)
+def test_rouge_l_is_that_of_the_package_rouge_score_on_ascii_text(prediction: str, gold: str) -> None:
+    assume(re.search("[A-Za-z0-9]", gold))
+    theirs = RougeScorer(["rougeL"]).score(gold, prediction)["rougeL"].fmeasure
+    assert rouge_l(prediction, gold) == pytest.approx(theirs, abs=1e-12)
+
+
+@given(answers, answers)
+def test_rouge_l_lies_in_range_and_is_full_for_itself(prediction: str, gold: str) -> None:
+    assert 0 <= rouge_l(prediction, gold) <= 1
+    assert rouge_l(gold, gold) == 1
 
 
 def test_import_leaves_torch_alone() -> None:
