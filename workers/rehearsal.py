@@ -206,6 +206,8 @@ def _point(lease: Lease, epoch: int, state: str, epoch_s: float, cpu_s: float) -
         cpu_s=cpu_s,
         peak_memory_bytes=_peak_memory_bytes(),
         device=_DEVICE,
+        eval_rouge_l=score,
+        test_rouge_l=score,
     )
 
 

@@ -159,6 +159,16 @@ class CurvePoint:
     """Device memory at its highest in this attempt so far; on a CPU the process's resident set."""
     device: str
     """Device name, as the driver prints it."""
+    eval_rouge_l: float | None = None
+    """ROUGE-L F-measure; None in rows written before it was measured, as with ``test_rouge_l``."""
+    test_rouge_l: float | None = None
+    eval_judge: float | None = None
+    """Mean verdict of the sweep's LLM judge; None where there is none, or it gave none."""
+    test_judge: float | None = None
+    generation_s: float | None = None
+    """Wall seconds of generating answers, a part of ``eval_s``."""
+    judge_s: float | None = None
+    """Wall seconds spent on the judge, no part of ``eval_s``."""
 
 
 METRIC_COLUMNS = (
@@ -171,6 +181,8 @@ METRIC_COLUMNS = (
     "test_loss",
     "test_exact_match",
     "test_token_f1",
+    "eval_rouge_l",
+    "test_rouge_l",
 )
 """Columns that depend on the trial alone: equal, bit for bit, however often it was interrupted."""
 
@@ -212,6 +224,10 @@ class TaskRecord:
     test_examples: int
     meta_features: Mapping[str, float]
     """Numbers that describe the task, from no search on it."""
+    truncated_prompts: int | None = None
+    """Examples whose prompt lost its beginning to ``max_length_tokens``; None where that was not counted."""
+    truncated_answers: int | None = None
+    """Examples whose answer lost its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

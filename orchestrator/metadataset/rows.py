@@ -125,15 +125,19 @@ def _text(value: str | None) -> Cell:
     return str(value).encode("utf-8", "backslashreplace").decode()
 
 
-def _integer(value: int) -> Cell:
+def _integer(value: int | None) -> Cell:
+    if value is None:
+        return None
     number = int(operator.index(value))
     if number not in _INT64:
         raise ValueError(f"a count must fit 64 bits, got {number}")
     return number
 
 
-def _number(value: float) -> Cell:
+def _number(value: float | None) -> Cell:
     """Return a float; of the many NaNs the one that reading a log gives back."""
+    if value is None:
+        return None
     number = float(value)
     return number if number == number else math.nan
 

@@ -7,7 +7,7 @@ import enum
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 VERSION_KEY = b"foretune.schema_version"
 
 
@@ -66,6 +66,12 @@ _CURVES: _Columns = (
     ("cpu_s", _FLOAT, "CPU seconds of this epoch in the worker's process"),
     ("peak_memory_bytes", _INT, "device memory at its highest in this attempt so far, bytes"),
     ("device", _TEXT, "device name"),
+    ("eval_rouge_l", _FLOAT, "validation split, mean ROUGE-L F-measure in [0, 1], maximised"),
+    ("test_rouge_l", _FLOAT, "test split, mean ROUGE-L F-measure in [0, 1], maximised"),
+    ("eval_judge", _FLOAT, "validation split, mean verdict of the LLM judge in [0, 1]; null without a judge"),
+    ("test_judge", _FLOAT, "test split, mean verdict of the LLM judge in [0, 1]; null without a judge"),
+    ("generation_s", _FLOAT, "wall seconds of generating answers in this epoch, a part of eval_s"),
+    ("judge_s", _FLOAT, "wall seconds spent on the judge in this epoch, no part of eval_s"),
 )
 _TRIALS: _Columns = (
     ("trial_id", _TEXT, "hash of task, config, seed, base model, space and settings"),
@@ -100,6 +106,8 @@ _TASKS: _Columns = (
     ("eval_examples", _INT, "examples of the validation split"),
     ("test_examples", _INT, "examples of the test split"),
     ("meta_features", _TEXT, "name to number as a JSON object; null where not a number"),
+    ("truncated_prompts", _INT, "examples whose prompt lost its beginning to max_length_tokens"),
+    ("truncated_answers", _INT, "examples whose answer lost its end to max_length_tokens"),
 )
 _ATTEMPTS: _Columns = (
     ("trial_id", _TEXT, "hash of task, config, seed, base model, space and settings"),

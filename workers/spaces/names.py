@@ -71,9 +71,22 @@ def _hint(value: object) -> str:
 
 NAMES: Mapping[str, Name] = MappingProxyType(
     {
-        "peft_method": Name(kind=str, words=("lora",), meaning="what is trained beside the frozen base"),
+        "peft_method": Name(
+            kind=str,
+            words=("lora", "miss", "oft", "ia3", "vera", "prefix", "prompt", "full"),
+            meaning="what is trained beside the frozen base, or all of it",
+        ),
         "learning_rate": Name(
-            kind=float, low=1e-8, high=1.0, meaning="peak learning rate, of the A matrices"
+            kind=float, low=1e-8, high=1.0, meaning="peak learning rate of LoRA, of its A matrices"
+        ),
+        "oft_learning_rate": Name(
+            kind=float, low=1e-8, high=1.0, meaning="peak learning rate of MiSS and OFT"
+        ),
+        "vector_learning_rate": Name(
+            kind=float, low=1e-8, high=10.0, meaning="peak learning rate of IA3, VeRA, prefixes and prompts"
+        ),
+        "full_learning_rate": Name(
+            kind=float, low=1e-8, high=1.0, meaning="peak learning rate of full finetuning"
         ),
         "lora_r": Name(kind=int, low=1, high=1024, meaning="rank of the adapters"),
         "alpha_over_r": Name(kind=float, low=1e-3, high=1e3, meaning="lora_alpha over the rank"),
@@ -86,17 +99,41 @@ NAMES: Mapping[str, Name] = MappingProxyType(
             meaning="linear layers that get an adapter, by role",
         ),
         "use_rslora": Name(kind=bool, meaning="scale by alpha / sqrt(r) instead of alpha / r"),
+        "use_dora": Name(kind=bool, meaning="learn the norms of the weights' columns apart (DoRA)"),
+        "init_lora_weights": Name(
+            kind=str,
+            words=("default", "pissa_niter_16", "olora", "orthogonal", "eva", "corda", "loftq"),
+            meaning="how LoRA's matrices begin",
+        ),
         "loraplus_lr_ratio": Name(
             kind=float,
             low=1e-3,
             high=1e3,
             meaning="learning rate of the B matrices over that of the A matrices",
         ),
-        "quant": Name(kind=str, words=("none", "nf4"), meaning="precision of the frozen base's weights"),
+        "miss_r": Name(kind=int, low=1, high=1024, meaning="rank of MiSS; divides the layers' inputs"),
+        "oft_block_size": Name(
+            kind=int, low=2, high=4096, meaning="width of OFT's rotated blocks; divides the layers' inputs"
+        ),
+        "vera_r": Name(kind=int, low=1, high=4096, meaning="rank of VeRA's shared random matrices"),
+        "num_virtual_tokens": Name(
+            kind=int, low=1, high=1024, meaning="places that a prefix or a prompt puts before the text"
+        ),
+        "quant": Name(
+            kind=str,
+            words=("none", "int8", "nf4"),
+            meaning="precision of the frozen base's weights; none: the sweep's compute_dtype",
+        ),
         "optim": Name(
             kind=str,
-            words=("adamw_torch_fused", "adamw_8bit", "lion", "adafactor", "sgd"),
+            words=(
+                *("adamw_torch_fused", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit"),
+                *("lion", "lion_8bit", "paged_lion_8bit", "adafactor", "sgd"),
+            ),
             meaning="optimizer",
+        ),
+        "adam_beta2": Name(
+            kind=float, low=0.5, high=0.99999, meaning="decay of AdamW's mean of squared gradients"
         ),
         "lr_scheduler_type": Name(
             kind=str,
@@ -110,14 +147,32 @@ NAMES: Mapping[str, Name] = MappingProxyType(
             meaning="share of all steps over which the learning rate rises",
         ),
         "weight_decay": Name(
-            kind=float, low=0.0, high=10.0, meaning="decoupled decay of the adapters' weights"
+            kind=float, low=0.0, high=10.0, meaning="decoupled decay of the trained weights"
+        ),
+        "max_grad_norm": Name(
+            kind=float, low=1e-6, high=1e6, meaning="gradient norm above which the gradient is scaled down"
         ),
         "batch_size": Name(kind=int, low=1, high=4096, meaning="examples of one optimizer step"),
+        "packing": Name(
+            kind=bool, meaning="examples of a micro-batch in one row without padding, none seeing another"
+        ),
+        "neftune_noise_alpha": Name(
+            kind=float, low=0.0, high=1e3, meaning="size of the noise on input embeddings; 0: none"
+        ),
+        "label_smoothing_factor": Name(
+            kind=float, low=0.0, high=0.9, meaning="share of a target's probability spread over all tokens"
+        ),
         "prompt_loss_weight": Name(
             kind=float,
             low=0.0,
             high=10.0,
             meaning="weight of a prompt token's loss beside an answer token's 1",
+        ),
+        "hard_candidates": Name(
+            kind=int,
+            low=1,
+            high=16,
+            meaning="wordings of a fact of which the one with the highest loss is trained on",
         ),
     }
 )

@@ -86,6 +86,10 @@ def a_point(trial: Trial, epoch: int, attempt: int = 0, **changes: Any) -> Curve
         cpu_s=0.75,
         peak_memory_bytes=2**30,
         device="cpu",
+        eval_rouge_l=numbers[7],
+        test_rouge_l=numbers[6],
+        eval_judge=None,
+        generation_s=0.125,
     )
     return replace(point, **changes)
 

@@ -180,7 +180,7 @@ floats = st.floats(allow_nan=True, allow_infinity=True, allow_subnormal=True)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(values=st.lists(st.lists(floats, min_size=7, max_size=7), min_size=1, max_size=4), crash=st.booleans())
+@given(values=st.lists(st.lists(floats, min_size=9, max_size=9), min_size=1, max_size=4), crash=st.booleans())
 def test_points_survive_write_commit_read_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, values: list[list[float]], crash: bool
 ) -> None:

@@ -50,7 +50,7 @@ def test_every_column_says_what_it_means_and_parts_their_version(tmp_path: Path)
     Ledger.open(tmp_path).close()
     for table in Table:
         schema = pq.read_schema(RootLayout(tmp_path).part(table, 0))
-        assert schema.metadata[b"foretune.schema_version"] == b"1"
+        assert schema.metadata[b"foretune.schema_version"] == b"2"
         assert all(field.metadata[b"doc"] for field in schema)
 
 

@@ -28,7 +28,7 @@ def test_alpha_is_its_ratio_times_the_rank() -> None:
         ("use_rslora", 1),
         ("optim", "adam"),
         ("target_modules", "everything"),
-        ("peft_method", "ia3"),
+        ("peft_method", "lokr"),
         ("batch_size", None),
     ],
 )

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.training.hyperparameters import CHOICES, Hyperparameters
+from workers.spaces.names import NAMES
+from workers.training.hyperparameters import Hyperparameters
 from workers.training.optimizers import Lion, build_optimizer, export_state, import_state, set_learning_rate
 
 
@@ -26,7 +27,7 @@ def _train(weights: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimi
         optimizer.step()
 
 
-@pytest.mark.parametrize("optim", CHOICES["optim"])
+@pytest.mark.parametrize("optim", NAMES["optim"].words)
 def test_state_taken_out_and_put_back_continues_bit_for_bit(optim: str) -> None:
     hyper = Hyperparameters.from_config({"optim": optim, "learning_rate": 1e-2, "weight_decay": 0.1})
     whole = _weights()
@@ -43,7 +44,7 @@ def test_state_taken_out_and_put_back_continues_bit_for_bit(optim: str) -> None:
         assert torch.equal(whole[name], resumed[name])
 
 
-@pytest.mark.parametrize("optim", CHOICES["optim"])
+@pytest.mark.parametrize("optim", NAMES["optim"].words)
 def test_loraplus_moves_b_matrices_by_its_ratio(optim: str) -> None:
     hyper = Hyperparameters.from_config({"optim": optim, "learning_rate": 1e-3, "loraplus_lr_ratio": 4.0})
     optimizer = build_optimizer(_weights(), hyper)

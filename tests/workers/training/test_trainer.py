@@ -28,10 +28,11 @@ from orchestrator.contracts import (
 from tests.support.control import RecordingControl
 from tests.support.tiny import make_lease, make_task, make_trial
 from workers.models.base import BaseModel, load_base
+from workers.spaces.names import NAMES
 from workers.tasks.records import Task
 from workers.training.encoding import encode_task
 from workers.training.evaluation import evaluate_split
-from workers.training.hyperparameters import CHOICES, Hyperparameters
+from workers.training.hyperparameters import Hyperparameters
 from workers.training.keys import keyed_seed
 from workers.training.run import TrialRun
 from workers.training.schedules import learning_rate_factor, warmup_length
@@ -126,7 +127,7 @@ def test_a_fresh_process_and_a_warm_worker_measure_the_same(random_base: Path, t
     assert [tuple(row) for row in json.loads(line.removeprefix("CURVE"))] == warm
 
 
-@pytest.mark.parametrize("optim", CHOICES["optim"])
+@pytest.mark.parametrize("optim", NAMES["optim"].words)
 @pytest.mark.parametrize("point", ["epoch_trained", "checkpoint_before_publish", "checkpoint_after_publish"])
 def test_interrupted_at_every_epoch_equals_uninterrupted(
     random_base: Path, tmp_path: Path, optim: str, point: str
@@ -174,7 +175,7 @@ def test_a_damaged_checkpoint_costs_time_and_changes_no_number(random_base: Path
     assert metrics(again.points) == curve(tmp_path / "whole", trial)
 
 
-@pytest.mark.parametrize("schedule", CHOICES["lr_scheduler_type"])
+@pytest.mark.parametrize("schedule", NAMES["lr_scheduler_type"].words)
 def test_a_shorter_plan_is_a_prefix_of_a_longer_one(random_base: Path, tmp_path: Path, schedule: str) -> None:
     config: dict[str, Scalar] = {"lr_scheduler_type": schedule, "warmup_steps": 0.1}
     short = make_trial(random_base, TASK, config=config, max_epochs=2)
@@ -247,8 +248,8 @@ def test_a_trial_equals_a_plain_peft_and_torch_loop(
     assert points[-1].step == step
 
 
-@pytest.mark.parametrize("optim", CHOICES["optim"])
-@pytest.mark.parametrize("quant", CHOICES["quant"])
+@pytest.mark.parametrize("optim", NAMES["optim"].words)
+@pytest.mark.parametrize("quant", NAMES["quant"].words)
 def test_every_optimizer_trains(random_base: Path, tmp_path: Path, optim: str, quant: str) -> None:
     rate = {"sgd": 0.3, "lion": 3e-3}.get(optim, 1e-2)
     config: dict[str, Scalar] = {"optim": optim, "learning_rate": rate, "quant": quant}
@@ -383,7 +384,7 @@ def test_acknowledged_checkpoints_are_pruned_to_two(random_base: Path, tmp_path:
     assert kept == ["epoch-0003", "epoch-0004"]
 
 
-@pytest.mark.parametrize("quant", CHOICES["quant"])
+@pytest.mark.parametrize("quant", NAMES["quant"].words)
 def test_the_best_epochs_adapter_reloads_and_measures_the_same(
     random_base: Path, tmp_path: Path, quant: str
 ) -> None:
