@@ -37,7 +37,7 @@ class Choices:
         return min(self.values, key=lambda choice: abs(float(choice) - value))  # type: ignore[arg-type]
 
     def __str__(self) -> str:
-        return ", ".join(map(_text, self.values))
+        return ", ".join(map(shown, self.values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Range:
         return min(max(value, self.low), self.high)
 
     def __str__(self) -> str:
-        return f"[{_text(self.low)}, {_text(self.high)}]"
+        return f"[{shown(self.low)}, {shown(self.high)}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Condition:
     values: tuple[Scalar, ...]
 
     def __str__(self) -> str:
-        return f"{self.parent} is {' or '.join(map(_text, self.values))}"
+        return f"{self.parent} is {' or '.join(map(shown, self.values))}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +127,7 @@ def significant(value: float) -> float:
     return float(f"{value:.{_SIGNIFICANT_DIGITS}g}")
 
 
-def _text(value: Scalar) -> str:
+def shown(value: Scalar) -> str:
     """Return a value as JSON and YAML write it."""
     if isinstance(value, bool):
         return "true" if value else "false"
