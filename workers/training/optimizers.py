@@ -1,6 +1,17 @@
-"""Optimizers by name, with the learning rates of LoRA+ and a state that is plain tensors and numbers."""
+"""Optimizers by transformers' names, with LoRA+'s learning rates; their state as plain tensors and numbers.
 
-from collections.abc import Callable, Iterable, Mapping
+What a name means is what transformers' ``Trainer`` makes of it, but for two: ``sgd`` has a momentum, and the
+Lions keep the second beta of their paper, 0.99, whatever AdamW's is. Weight decay is decoupled from the
+gradient everywhere but in ``sgd``.
+
+The 8-bit optimizers keep the state of weights of 4,096 numbers or more in 8 bits, of smaller ones in 32. All
+of them run on CPUs too. Paging is a matter of GPUs: on a CPU a paged optimizer is the same optimizer without
+paging, and gives the same numbers.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Set
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,6 +19,13 @@ import torch
 from workers.training.hyperparameters import Hyperparameters
 
 SGD_MOMENTUM = 0.9
+BETA1 = 0.9
+LION_BETAS = (0.9, 0.99)
+
+_NEVER_DECAYED = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)")
+"""Weights that transformers' ``Trainer`` leaves out of the decay, by name in lower case."""
+_CONSTANTS = frozenset({"qmap1", "qmap2"})
+"""What bitsandbytes keeps in a state and is the same for every weight: its tables of 8-bit values."""
 
 _Groups = list[dict[str, Any]]
 
@@ -22,7 +40,7 @@ class Lion(torch.optim.Optimizer):
         self,
         params: Iterable[Any],
         lr: float,
-        betas: tuple[float, float] = (0.9, 0.99),
+        betas: tuple[float, float] = LION_BETAS,
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
@@ -52,20 +70,49 @@ class Lion(torch.optim.Optimizer):
 
 
 def _fused_adamw(groups: _Groups, hyper: Hyperparameters) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, lr=hyper.learning_rate, weight_decay=hyper.weight_decay, fused=True)
+    return torch.optim.AdamW(
+        groups,
+        lr=hyper.peak_learning_rate,
+        betas=(BETA1, hyper.adam_beta2),
+        weight_decay=hyper.weight_decay,
+        fused=True,
+    )
 
 
-def _adamw_8bit(groups: _Groups, hyper: Hyperparameters) -> torch.optim.Optimizer:
-    import bitsandbytes
+def _bitsandbytes_adamw(
+    groups: _Groups, hyper: Hyperparameters, *, bits: int, paged: bool = False
+) -> torch.optim.Optimizer:
+    from workers.training.paging import PagedAdamW
 
-    made: torch.optim.Optimizer = bitsandbytes.optim.AdamW8bit(
-        groups, lr=hyper.learning_rate, weight_decay=hyper.weight_decay
+    made: torch.optim.Optimizer = PagedAdamW(
+        groups,
+        lr=hyper.peak_learning_rate,
+        betas=(BETA1, hyper.adam_beta2),
+        weight_decay=hyper.weight_decay,
+        optim_bits=bits,
+        is_paged=paged and _on_gpu(groups),
+    )
+    return made
+
+
+def _bitsandbytes_lion(
+    groups: _Groups, hyper: Hyperparameters, *, bits: int, paged: bool = False
+) -> torch.optim.Optimizer:
+    from workers.training.paging import PagedLion
+
+    made: torch.optim.Optimizer = PagedLion(
+        groups,
+        lr=hyper.peak_learning_rate,
+        betas=LION_BETAS,
+        weight_decay=hyper.weight_decay,
+        optim_bits=bits,
+        is_paged=paged and _on_gpu(groups),
     )
     return made
 
 
 def _lion(groups: _Groups, hyper: Hyperparameters) -> torch.optim.Optimizer:
-    return Lion(groups, lr=hyper.learning_rate, weight_decay=hyper.weight_decay)
+    return Lion(groups, lr=hyper.peak_learning_rate, weight_decay=hyper.weight_decay)
 
 
 def _adafactor(groups: _Groups, hyper: Hyperparameters) -> torch.optim.Optimizer:
@@ -74,7 +121,7 @@ def _adafactor(groups: _Groups, hyper: Hyperparameters) -> torch.optim.Optimizer
     # Scaling by the weights' size, the usual form, all but stops LoRA: its B matrices start at zero.
     return Adafactor(  # type: ignore[no-untyped-call]
         groups,
-        lr=hyper.learning_rate,
+        lr=hyper.peak_learning_rate,
         weight_decay=hyper.weight_decay,
         scale_parameter=False,
         relative_step=False,
@@ -84,40 +131,72 @@ def _adafactor(groups: _Groups, hyper: Hyperparameters) -> torch.optim.Optimizer
 
 def _sgd(groups: _Groups, hyper: Hyperparameters) -> torch.optim.Optimizer:
     return torch.optim.SGD(
-        groups, lr=hyper.learning_rate, momentum=SGD_MOMENTUM, weight_decay=hyper.weight_decay
+        groups, lr=hyper.peak_learning_rate, momentum=SGD_MOMENTUM, weight_decay=hyper.weight_decay
     )
 
 
 _BUILDERS: dict[str, Callable[[_Groups, Hyperparameters], torch.optim.Optimizer]] = {
     "adamw_torch_fused": _fused_adamw,
-    "adamw_8bit": _adamw_8bit,
+    "adamw_8bit": partial(_bitsandbytes_adamw, bits=8),
+    "paged_adamw_32bit": partial(_bitsandbytes_adamw, bits=32, paged=True),
+    "paged_adamw_8bit": partial(_bitsandbytes_adamw, bits=8, paged=True),
     "lion": _lion,
+    "lion_8bit": partial(_bitsandbytes_lion, bits=8),
+    "paged_lion_8bit": partial(_bitsandbytes_lion, bits=8, paged=True),
     "adafactor": _adafactor,
     "sgd": _sgd,
 }
 
 
 def build_optimizer(
-    parameters: Mapping[str, torch.nn.Parameter], hyper: Hyperparameters
+    parameters: Mapping[str, torch.nn.Parameter],
+    hyper: Hyperparameters,
+    *,
+    undecayed: Set[str] = frozenset(),
 ) -> torch.optim.Optimizer:
     """Build a trial's optimizer.
 
     Args:
-        parameters: The adapter's weights by name.
-        hyper: Optimizer, learning rate, LoRA+ ratio and weight decay.
+        parameters: The trained weights by name.
+        hyper: Optimizer, learning rate, LoRA+ ratio, weight decay and AdamW's second beta.
+        undecayed: Names of weights that are not decayed; see ``undecayed_names``.
 
     Returns:
         An optimizer whose groups carry ``peak_lr``, which a schedule's factor multiplies.
     """
-    ratios: dict[float, list[torch.nn.Parameter]] = {}
+    members: dict[tuple[float, bool], list[torch.nn.Parameter]] = {}
     for name, weight in parameters.items():
         ratio = hyper.loraplus_lr_ratio if ".lora_B." in name else 1.0
-        ratios.setdefault(ratio, []).append(weight)
-    groups: _Groups = [
-        {"params": weights, "lr": hyper.learning_rate * ratio, "peak_lr": hyper.learning_rate * ratio}
-        for ratio, weights in ratios.items()
-    ]
+        members.setdefault((ratio, name not in undecayed), []).append(weight)
+    groups: _Groups = []
+    for (ratio, is_decayed), weights in members.items():
+        peak_lr = hyper.peak_learning_rate * ratio
+        decay = hyper.weight_decay if is_decayed else 0.0
+        groups.append({"params": weights, "lr": peak_lr, "peak_lr": peak_lr, "weight_decay": decay})
     return _BUILDERS[hyper.optim](groups, hyper)
+
+
+def undecayed_names(model: torch.nn.Module, parameters: Mapping[str, torch.nn.Parameter]) -> Set[str]:
+    """Find the weights that transformers' ``Trainer`` does not decay: biases, and those of norms.
+
+    Args:
+        model: What the weights belong to.
+        parameters: The trained weights by name.
+
+    Returns:
+        The names among them.
+    """
+    norms = {
+        id(weight)
+        for module in model.modules()
+        if isinstance(module, torch.nn.LayerNorm)
+        for weight in module.parameters()
+    }
+    return {
+        name
+        for name, weight in parameters.items()
+        if id(weight) in norms or _NEVER_DECAYED.search(name.lower())
+    }
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
@@ -133,15 +212,17 @@ def export_state(
 
     Args:
         optimizer: Of these parameters.
-        parameters: The adapter's weights by name.
+        parameters: The trained weights by name.
 
     Returns:
-        Tensors under ``NAME|KEY``, and JSON values under NAME and KEY.
+        Tensors under ``NAME|KEY``, shared with the optimizer, and JSON values under NAME and KEY.
     """
     tensors: dict[str, torch.Tensor] = {}
     numbers: dict[str, dict[str, Any]] = {}
     for name, weight in parameters.items():
         for key, value in optimizer.state.get(weight, {}).items():
+            if key in _CONSTANTS:
+                continue
             if isinstance(value, torch.Tensor):
                 tensors[f"{name}|{key}"] = value
             else:
@@ -155,13 +236,37 @@ def import_state(
     tensors: Mapping[str, torch.Tensor],
     numbers: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Put back what ``export_state`` took apart; the arguments are its, and its results."""
+    """Put back what ``export_state`` took apart, into an optimizer that has done no step.
+
+    Args:
+        optimizer: Built as the one whose state it was.
+        parameters: The trained weights by name.
+        tensors: As ``export_state`` returned them; they are copied.
+        numbers: As ``export_state`` returned them.
+    """
+    known = {place.rpartition("|")[0] for place in tensors} | set(numbers)
+    _make_buffers(optimizer, {id(parameters[name]) for name in known})
     for name, values in numbers.items():
         optimizer.state[parameters[name]].update(values)
     for place, tensor in tensors.items():
         name, _, key = place.rpartition("|")
-        weight = parameters[name]
-        # Step counters stay where the optimizer made them; all else lies beside its weight.
-        optimizer.state[weight][key] = (
-            tensor.clone() if tensor.dim() == 0 else tensor.to(weight.device, copy=True)
-        )
+        state = optimizer.state[parameters[name]]
+        if key in state:
+            state[key].copy_(tensor)
+        else:
+            state[key] = tensor.to(parameters[name].device, copy=True)
+
+
+def _make_buffers(optimizer: torch.optim.Optimizer, weights: Set[int]) -> None:
+    """Let an optimizer of bitsandbytes make the state of these weights: it alone can make what is paged."""
+    make: Callable[..., None] | None = getattr(optimizer, "init_state", None)
+    if make is None:
+        return
+    for group_place, group in enumerate(optimizer.param_groups):
+        for place, weight in enumerate(group["params"]):
+            if id(weight) in weights:
+                make(group, weight, group_place, place)
+
+
+def _on_gpu(groups: _Groups) -> bool:
+    return any(weight.device.type != "cpu" for group in groups for weight in group["params"])
