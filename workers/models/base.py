@@ -19,7 +19,7 @@ from transformers.utils import logging as hf_logging
 
 from orchestrator.contracts import InputError
 from workers.models.location import ModelLocation, base_fingerprint, locate
-from workers.models.quantisation import keep_trainable, nf4_settings
+from workers.models.quantisation import keep_trainable, quantisation_settings, shared_tensors
 
 __all__ = ["BaseCache", "BaseModel", "base_fingerprint", "load_base"]
 
@@ -41,7 +41,7 @@ class BaseModel:
 
     def structure_copy(self) -> PreTrainedModel:
         """Return a model with modules of its own around the shared weights: to be wrapped and thrown away."""
-        shared = {id(weight): weight for weight in (*self.model.parameters(), *self.model.buffers())}
+        shared = {id(tensor): tensor for tensor in shared_tensors(self.model)}
         duplicate: PreTrainedModel = copy.deepcopy(self.model, shared)
         return duplicate
 
@@ -53,7 +53,7 @@ def load_base(
 
     Args:
         base_model: ``tiny-phi3``, a folder, or ``ID@REVISION`` of the Hugging Face hub.
-        quant: ``none`` or ``nf4``.
+        quant: ``none``, ``int8`` or ``nf4``.
         dtype: ``float32`` or ``bfloat16``: of activations and unquantised weights.
         device: As torch names it.
 
@@ -66,8 +66,9 @@ def load_base(
     location = locate(base_model)
     options: dict[str, Any] = {"revision": location.revision} if location.revision else {}
     weights = dict(options, dtype=_DTYPES[dtype], use_safetensors=True, attn_implementation="sdpa")
-    if quant == "nf4":
-        weights |= {"quantization_config": nf4_settings(_DTYPES[dtype]), "device_map": {"": device}}
+    if quant != "none":
+        settings = quantisation_settings(quant, _DTYPES[dtype])
+        weights |= {"quantization_config": settings, "device_map": {"": device}}
     try:
         with _no_progress_bars():
             tokenizer = AutoTokenizer.from_pretrained(location.path_or_id, trust_remote_code=False, **options)
@@ -79,7 +80,7 @@ def load_base(
         raise InputError(
             f"base model {base_model!r} can't be loaded from {location.path_or_id}: {reason}"
         ) from error
-    if quant == "nf4":
+    if quant != "none":
         keep_trainable(model)
     else:
         model.to(torch.device(device))  # type: ignore[arg-type]  # transformers wraps and mistypes it

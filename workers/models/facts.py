@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PretrainedConfig
+from transformers.pytorch_utils import Conv1D
 
 from orchestrator.contracts import InputError
 from workers.models.location import ModelLocation
@@ -122,15 +123,21 @@ def _read_facts(location: ModelLocation) -> ModelFacts:
         parameters=sum(weight.numel() for weight in model.parameters()),
         linear_layers=MappingProxyType(
             {
-                name: (module.in_features, module.out_features)
+                name: _features(module)
                 for name, module in model.named_modules()
-                if isinstance(module, torch.nn.Linear)
+                if isinstance(module, torch.nn.Linear | Conv1D)
             }
         ),
         max_positions=getattr(decoder, "max_position_embeddings", None),
         sliding_window=window if window and getattr(decoder, "use_sliding_window", True) else None,
         tied_embeddings=head is not None and head.weight is model.get_input_embeddings().weight,
     )
+
+
+def _features(layer: torch.nn.Linear | Conv1D) -> tuple[int, int]:
+    """Return features in and out; GPT-2's layers have their weights the other way round."""
+    rows, columns = layer.weight.shape
+    return (rows, columns) if isinstance(layer, Conv1D) else (columns, rows)
 
 
 def _encoder_layers(config: PretrainedConfig) -> int:

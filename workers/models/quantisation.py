@@ -1,6 +1,12 @@
-"""4-bit base weights (nf4, double quantisation) through bitsandbytes, in the form that trains right."""
+"""Base weights in 8 bits (LLM.int8) and 4 (nf4, double quantisation) by bitsandbytes, as they train right.
+
+Both train on CPUs and GPUs alike. On a CPU an 8-bit layer multiplies dequantised weights in training, and
+quantises activations too, as it does everywhere on a GPU, in evaluation alone.
+"""
 
 import importlib.util
+import logging
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -8,11 +14,12 @@ import torch
 from orchestrator.contracts import InvalidConfigError
 
 
-def nf4_settings(compute_dtype: torch.dtype) -> Any:
-    """Return what transformers is given to load a model in nf4 with double quantisation.
+def quantisation_settings(quant: str, compute_dtype: torch.dtype) -> Any:
+    """Return what transformers is given to load a model quantised.
 
     Args:
-        compute_dtype: Type in which the dequantised weights are multiplied.
+        quant: ``int8``, or ``nf4`` with double quantisation.
+        compute_dtype: Type in which dequantised 4-bit weights are multiplied.
 
     Returns:
         A ``transformers.BitsAndBytesConfig``.
@@ -21,9 +28,11 @@ def nf4_settings(compute_dtype: torch.dtype) -> Any:
         InvalidConfigError: bitsandbytes is not installed.
     """
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise InvalidConfigError("quant = nf4 needs bitsandbytes; pip install bitsandbytes")
+        raise InvalidConfigError(f"quant = {quant} needs bitsandbytes; pip install bitsandbytes")
     from transformers import BitsAndBytesConfig
 
+    if quant == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",  # the library's own default is fp4
@@ -33,14 +42,44 @@ def nf4_settings(compute_dtype: torch.dtype) -> Any:
 
 
 def keep_trainable(model: torch.nn.Module) -> None:
-    """Forbid bitsandbytes to repack 4-bit weights for inference, after which training is silently wrong.
+    """Bring a quantised model's layers into the one state in which they can be shared, and train right.
 
-    On CPUs with AVX512-BF16, bitsandbytes 0.50.2 packs the weights at the first forward pass without
+    On CPUs with AVX512-BF16, bitsandbytes 0.50.2 packs 4-bit weights at the first forward pass without
     gradients; training passes after it run through a kernel without a backward, and gradients lose all but
-    the adapters' own branch.
+    the adapters' own branch. An 8-bit layer takes the scales off its weight at its first forward pass, so
+    that of two layers that share a weight the second would quantise anew what is quantised.
     """
-    from bitsandbytes.nn import Linear4bit
+    from bitsandbytes.nn import Linear4bit, Linear8bitLt
 
     for module in model.modules():
         if isinstance(module, Linear4bit):
             module.support_avx512bf16_for_cpu = False
+        elif isinstance(module, Linear8bitLt):
+            module.state.CB, module.state.SCB = module.weight.data, module.weight.SCB
+            module.weight.CB = None
+    _quieten()
+
+
+def shared_tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
+    """Yield what copies of a model share: weights, buffers, and the scales of 8-bit layers."""
+    yield from model.parameters()
+    yield from model.buffers()
+    for module in model.modules():
+        state: Any = getattr(module, "state", None)
+        if isinstance(getattr(state, "SCB", None), torch.Tensor):
+            yield from (state.CB, state.SCB)
+
+
+def _quieten() -> None:
+    """Drop the line that bitsandbytes logs at every 8-bit multiplication of what is not in float16."""
+    log = logging.getLogger("bitsandbytes.autograd._functions")
+    if not any(isinstance(known, _WithoutCasts) for known in log.filters):
+        log.addFilter(_WithoutCasts())
+
+
+class _WithoutCasts(logging.Filter):
+    """Passes all but the news that inputs are cast."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a line is kept."""
+        return "inputs will be cast" not in record.msg
