@@ -59,8 +59,8 @@ def target_module_names(linear_layers: Iterable[str], role: str) -> list[str]:
 
     Args:
         linear_layers: Full names of the model's linear layers.
-        role: ``qv``, ``attn``, ``mlp`` or ``all-linear`` (attention and MLP; never embeddings or the head); or
-            what (IA)^3 scales: ``key and value``, ``last mlp``.
+        role: ``qv``, ``attn``, ``mlp`` or ``all-linear`` (attention and MLP; never embeddings or the
+            head); or what (IA)^3 scales: ``key and value``, ``last mlp``.
 
     Returns:
         Ends of the layers' names, sorted.

@@ -6,18 +6,21 @@ What can't be together on any model is declared in ``workers.spaces.combinations
 from collections.abc import Iterator
 from dataclasses import asdict
 from math import gcd
+from typing import TYPE_CHECKING
 
 from orchestrator.contracts import InvalidConfigError
 from workers.methods.roles import target_module_names, targeted
-from workers.models.facts import ModelFacts
 from workers.spaces import combinations
 from workers.training.hyperparameters import Hyperparameters
+
+if TYPE_CHECKING:
+    from workers.models.facts import ModelFacts  # imports torch
 
 _OF_BOTH_SIDES = ("pissa_niter_16", "olora", "corda", "loftq")
 """Initialisations made of singular vectors, or of a QR decomposition, of a layer's weights."""
 
 
-def target_names(hyper: Hyperparameters, facts: ModelFacts) -> list[str]:
+def target_names(hyper: Hyperparameters, facts: "ModelFacts") -> list[str]:
     """Return the names of the layers that get an adapter.
 
     Args:
@@ -35,12 +38,12 @@ def target_names(hyper: Hyperparameters, facts: ModelFacts) -> list[str]:
     return target_module_names(facts.linear_layers, hyper.target_modules)
 
 
-def scaled_inputs(facts: ModelFacts) -> list[str]:
+def scaled_inputs(facts: "ModelFacts") -> list[str]:
     """Return the names of the layers whose inputs (IA)^3 scales, not their outputs."""
     return target_module_names(facts.linear_layers, "last mlp")
 
 
-def refusals(hyper: Hyperparameters, facts: ModelFacts) -> list[str]:
+def refusals(hyper: Hyperparameters, facts: "ModelFacts") -> list[str]:
     """Say why a config can't run on a model.
 
     Args:
@@ -58,7 +61,7 @@ def refusals(hyper: Hyperparameters, facts: ModelFacts) -> list[str]:
     return [*problems, *_misfits(hyper, layers), *_virtual_misfits(hyper, facts)]
 
 
-def check_support(hyper: Hyperparameters, facts: ModelFacts) -> None:
+def check_support(hyper: Hyperparameters, facts: "ModelFacts") -> None:
     """Refuse a config that can't run on a model.
 
     Args:
@@ -95,17 +98,17 @@ def _misfits(hyper: Hyperparameters, layers: dict[str, tuple[int, int]]) -> Iter
             )
 
 
-def _virtual_misfits(hyper: Hyperparameters, facts: ModelFacts) -> Iterator[str]:
+def _virtual_misfits(hyper: Hyperparameters, facts: "ModelFacts") -> Iterator[str]:
     """Yield why a model can't have the places that a prefix or a prompt puts before the text."""
     count = hyper.num_virtual_tokens
     if hyper.peft_method == "prefix" and facts.is_encoder_decoder:
         yield (
-            f"peft_method = prefix on an encoder-decoder ({facts.model_type}): PEFT would put the prefix before "
-            "the answer in the decoder, where it stands for nothing that was asked; take prompt, which goes "
-            "before the encoder's text"
+            f"peft_method = prefix on an encoder-decoder ({facts.model_type}): PEFT would put the "
+            "prefix before the answer in the decoder, where it stands for nothing that was asked; take prompt, "
+            "which goes before the encoder's text"
         )
     if hyper.peft_method in ("prefix", "prompt") and facts.sliding_window and count >= facts.sliding_window:
         yield (
-            f"num_virtual_tokens = {count} fill the {facts.sliding_window} places that the model's layers with "
-            "local attention see; take fewer"
+            f"num_virtual_tokens = {count} fill the {facts.sliding_window} places that the model's layers "
+            "with local attention see; take fewer"
         )
