@@ -297,11 +297,18 @@ def test_a_config_that_is_no_config_is_invalid_and_loads_nothing(random_base: Pa
 
 
 def test_a_gradient_that_is_not_finite_diverges_without_a_row(random_base: Path, tmp_path: Path) -> None:
-    # Each step multiplies the weights by 1 - rate x decay, about -1e6, until they overflow.
-    config: dict[str, Scalar] = {"learning_rate": 1e3, "weight_decay": 1e3, "warmup_steps": 0}
+    # Each step multiplies the weights by 1 - rate x decay, about -9, until they overflow.
+    config: dict[str, Scalar] = {
+        "learning_rate": 1.0,
+        "weight_decay": 10.0,
+        "warmup_steps": 0,
+        "lr_scheduler_type": "constant_with_warmup",
+        "batch_size": 1,
+    }
     trial = make_trial(random_base, TASK, config=config, settings={"examples_per_epoch": 40})
     control = train(tmp_path, make_lease(trial))
     assert control.ended.outcome is Outcome.DIVERGED
+    assert "not finite" in (control.ended.error or "")
     assert control.points == []
     assert control.ended.unreported_train_s > 0
 
