@@ -1,7 +1,7 @@
-"""One trial in training: adapter, optimizer, place in the example stream, curve."""
+"""One trial in training: trained weights, optimizer, place in the example stream, curve."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,17 +9,27 @@ import torch
 from orchestrator.contracts import CurvePoint, OrchestrationError, Trial
 from workers.models.base import BaseModel
 from workers.training.adapters import Adapted, add_adapter
-from workers.training.batches import collate, split_by_tokens
+from workers.training.batches import Batch, collate, split_by_tokens
 from workers.training.checkpoints import Checkpoint
 from workers.training.encoding import EncodedExample, EncodedTask
 from workers.training.forward import target_logits, target_losses
 from workers.training.hyperparameters import Hyperparameters
-from workers.training.optimizers import build_optimizer, export_state, import_state, set_learning_rate
+from workers.training.noise import EmbeddingNoise
+from workers.training.objective import total_weight, weighted_objective
+from workers.training.optimizers import (
+    build_optimizer,
+    export_state,
+    import_state,
+    set_learning_rate,
+    undecayed_names,
+)
 from workers.training.schedules import learning_rate_factor, warmup_length
+from workers.training.selection import hardest
 from workers.training.stream import ExampleStream
 
 MICRO_BATCH_TOKENS = 4096
-"""Padded tokens that go through the model at once, which bounds memory; a larger batch is accumulated."""
+"""Padded tokens that go through the model at once, unless more or fewer are asked for; a larger batch is
+accumulated. It bounds memory and changes a trial's numbers by round-off and the dropout's masks."""
 
 
 class DivergedError(OrchestrationError):
@@ -45,9 +55,24 @@ class TrialRun:
 
     Made by a trainer for one attempt, and dropped with it; ``checkpoint`` takes out what survives,
     ``restore`` puts it back, and the steps after that are bit for bit those of a run never interrupted.
+
+    Args:
+        trial: What is trained.
+        hyper: Its config, read.
+        base: The shared base model; it is not changed.
+        task: The trial's task, by the base model's tokenizer.
+        micro_batch_tokens: Padded tokens that go through the model at once.
     """
 
-    def __init__(self, trial: Trial, hyper: Hyperparameters, base: BaseModel, task: EncodedTask) -> None:
+    def __init__(
+        self,
+        trial: Trial,
+        hyper: Hyperparameters,
+        base: BaseModel,
+        task: EncodedTask,
+        *,
+        micro_batch_tokens: int = MICRO_BATCH_TOKENS,
+    ) -> None:
         self.trial = trial
         self.adapted: Adapted = add_adapter(base, hyper, trial.trial_id)
         self.curve: list[CurvePoint] = []
@@ -56,8 +81,15 @@ class TrialRun:
         self._hyper = hyper
         self._task = task
         self._device = base.device
+        self._micro_batch_tokens = micro_batch_tokens
         self._weights = list(self.adapted.parameters.values())
-        self._optimizer = build_optimizer(self.adapted.parameters, hyper)
+        self._optimizer = build_optimizer(
+            self.adapted.parameters,
+            hyper,
+            undecayed=undecayed_names(self.adapted.model, self.adapted.parameters),
+        )
+        self._noise = EmbeddingNoise(self.adapted.model, trial.trial_id, hyper.neftune_noise_alpha)
+        self._max_grad_norm = hyper.max_grad_norm or trial.settings.max_grad_norm
         self._stream = ExampleStream(task.facts, trial.trial_id, trial.settings.examples_per_epoch)
         self._lengths = [len(example.tokens) for example in task.train]
         self._total = trial.settings.horizon_epochs * self._stream.steps_per_epoch(hyper.batch_size)
@@ -75,12 +107,12 @@ class TrialRun:
             beat: Called after every optimizer step.
 
         Returns:
-            Its training loss, over answer tokens. A loss or gradient that is not finite ends the epoch with a
-            ``DivergedError``.
+            Its training loss, over the answer tokens trained on. A loss or gradient that is not finite ends
+            the epoch with a ``DivergedError``.
         """
         nats, count = [], 0
         for indices in self._stream.batches(self.epoch + 1, self._hyper.batch_size, self._lengths):
-            examples = [self._task.train[index] for index in indices]
+            examples = [self._task.train[index] for index in self._hardest(indices)]
             nats.append(self._train_step(examples))
             beat()
             count += sum(len(example.answer_tokens) for example in examples)
@@ -116,7 +148,7 @@ class TrialRun:
 
     @torch.no_grad()
     def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Set the adapter's weights."""
+        """Set the trained weights."""
         for name, weight in self.adapted.parameters.items():
             weight.copy_(weights[name])
 
@@ -128,7 +160,7 @@ class TrialRun:
         )
         set_learning_rate(self._optimizer, factor)
         nats = self._backward(examples)
-        norm = torch.nn.utils.clip_grad_norm_(self._weights, self.trial.settings.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self._weights, self._max_grad_norm)
         if not (math.isfinite(nats) and math.isfinite(norm.item())):
             raise DivergedError(
                 f"the training loss or its gradient was not finite at step {self.step + 1} "
@@ -139,28 +171,50 @@ class TrialRun:
         self.step += 1
         return nats
 
+    def _hardest(self, indices: Sequence[int]) -> list[int]:
+        """Put in the place of every example that wording of its fact, of so many, that is hardest now."""
+        count = self._hyper.hard_candidates
+        groups = [self._stream.candidates(index, count, self.step) for index in indices]
+        return hardest(self._task.train, groups, self._mean_losses)
+
+    @torch.no_grad()
+    def _mean_losses(self, examples: Sequence[EncodedExample]) -> torch.Tensor:
+        """Return each example's mean nats per answer token, without dropout and noise."""
+        model = self.adapted.model
+        sums = torch.zeros(len(examples), dtype=torch.float64, device=self._device)
+        counts = torch.tensor([len(example.answer_tokens) for example in examples], device=self._device)
+        model.train(False)
+        try:
+            for part, batch in self._parts(examples, with_prompts=False):
+                losses = target_losses(target_logits(model, batch), batch).double()
+                places = torch.tensor(part, device=self._device)
+                sums.index_add_(0, places[batch.rows], losses)
+        finally:
+            model.train(True)
+        return sums / counts
+
     def _backward(self, examples: Sequence[EncodedExample]) -> float:
-        """Accumulate the gradient of the batch's mean loss per token, part by part."""
-        prompt_weight = self._hyper.prompt_loss_weight
-        weight = sum(
-            len(example.answer_tokens) + prompt_weight * (example.prompt_tokens - 1) for example in examples
-        )
-        clock, model = self.adapted.clock, self.adapted.model
-        nats = 0.0
-        parts = split_by_tokens([len(example.tokens) for example in examples], MICRO_BATCH_TOKENS)
-        for number, part in enumerate(parts):
+        """Accumulate the gradient of the batch's objective, part by part; return its nats."""
+        hyper, clock, model = self._hyper, self.adapted.clock, self.adapted.model
+        weight = total_weight(examples, hyper.prompt_loss_weight)
+        nats = torch.zeros((), dtype=torch.float64, device=self._device)
+        parts = self._parts(examples, with_prompts=hyper.prompt_loss_weight > 0)
+        for number, (part, batch) in enumerate(parts):
             clock.step, clock.micro_batch = self.step, number
-            batch = collate(
-                [examples[index] for index in part], device=self._device, with_prompts=prompt_weight > 0
-            )
-            losses = target_losses(target_logits(model, batch), batch)
-            answers = losses if prompt_weight == 0 else losses[batch.is_answer]
-            objective = answers.sum()
-            if prompt_weight > 0:
-                objective = objective + prompt_weight * losses[~batch.is_answer].sum()
-            torch.autograd.backward(objective / weight)
-            nats += answers.detach().double().sum().item()
-        return nats
+            with self._noise.on(self.step, part, [examples[place] for place in part]):
+                logits = target_logits(model, batch)
+            losses = target_losses(logits, batch)
+            torch.autograd.backward(weighted_objective(logits, losses, batch, hyper) / weight)
+            nats += losses.detach()[batch.is_answer].double().sum()
+        return nats.item()
+
+    def _parts(
+        self, examples: Sequence[EncodedExample], *, with_prompts: bool
+    ) -> Iterator[tuple[list[int], Batch]]:
+        """Cut examples into micro-batches, each with its examples' places."""
+        for part in split_by_tokens([len(example.tokens) for example in examples], self._micro_batch_tokens):
+            chosen = [examples[place] for place in part]
+            yield part, collate(chosen, device=self._device, with_prompts=with_prompts)
 
 
 def best_epoch(curve: Sequence[CurvePoint]) -> int:

@@ -35,6 +35,7 @@ class ExampleStream:
             [members[turn] for turn in keyed_order(len(members), trial_id, "paraphrases", number)]
             for number, members in enumerate(groups.values())
         ]
+        self._fact_of = {index: number for number, members in enumerate(self._turns) for index in members}
         self._trial_id = trial_id
         self.examples_per_epoch = len(facts) if examples_per_epoch is None else examples_per_epoch
         self._pass = lru_cache(maxsize=2)(self._make_pass)
@@ -67,6 +68,24 @@ class ExampleStream:
         if lengths is None:
             return batches
         return [batches[place] for place in keyed_order(len(batches), self._trial_id, "batches", epoch)]
+
+    def candidates(self, index: int, count: int, step: int) -> list[int]:
+        """Draw wordings of one fact to choose from.
+
+        Args:
+            index: Of the training example whose turn it is.
+            count: Wordings wanted; of a fact that has fewer, all are taken.
+            step: The optimizer step, key of the draw.
+
+        Returns:
+            Indices of training examples of the same fact, ``index`` first.
+        """
+        wordings = self._turns[self._fact_of[index]]
+        if count == 1 or len(wordings) == 1:
+            return [index]
+        order = keyed_order(len(wordings), self._trial_id, "candidates", step, index)
+        others = [wordings[place] for place in order if wordings[place] != index]
+        return [index, *others[: count - 1]]
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Return how many batches an epoch has."""

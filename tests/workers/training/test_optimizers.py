@@ -150,7 +150,7 @@ def _small_model(kind: str) -> PreTrainedModel:
         return GPT2LMHeadModel(GPT2Config(**shared, n_embd=8, n_layer=1, n_head=2))
     if kind == "t5":
         sizes: dict[str, Any] = {"d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2}
-        return T5ForConditionalGeneration(T5Config(**shared, **sizes, decoder_start_token_id=0))
+        return T5ForConditionalGeneration(T5Config(**shared, **sizes))
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
     return Phi3ForCausalLM(Phi3Config(**shared, **sizes))
 

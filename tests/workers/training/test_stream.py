@@ -66,3 +66,27 @@ def test_orders_differ_between_trials_and_between_passes() -> None:
 def test_no_examples_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one example"):
         ExampleStream([], "trial", 3)
+
+
+@given(_FACTS, st.integers(1, 12), st.integers(0, 50), st.data())
+def test_candidates_are_wordings_of_one_fact_beginning_with_the_one_whose_turn_it_is(
+    facts: list[str | None], count: int, step: int, data: st.DataObject
+) -> None:
+    stream = ExampleStream(facts, "trial", None)
+    index = data.draw(st.integers(0, len(facts) - 1))
+    drawn = stream.candidates(index, count, step)
+    same = {place for place, fact in enumerate(facts) if fact == facts[index] and fact is not None} | {index}
+    assert drawn[0] == index
+    assert len(drawn) == len(set(drawn)) == min(count, len(same))
+    assert set(drawn) <= same
+    assert drawn == ExampleStream(facts, "trial", 3).candidates(index, count, step)
+
+
+def test_candidates_differ_between_steps_and_trials() -> None:
+    facts = ["one"] * 12
+    draws = {
+        tuple(ExampleStream(facts, trial, None).candidates(0, 4, step))
+        for trial in ("a", "b")
+        for step in range(4)
+    }
+    assert len(draws) == 8

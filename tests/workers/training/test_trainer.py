@@ -258,16 +258,6 @@ def test_every_optimizer_trains(random_base: Path, tmp_path: Path, optim: str, q
     assert last.train_loss < first.train_loss - 1.0
 
 
-def test_accumulated_micro_batches_train_as_whole_batches_do(
-    random_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trial = make_trial(random_base, TASK, config={"batch_size": 8, "lora_dropout": 0.0})
-    whole = curve(tmp_path / "whole", trial)
-    monkeypatch.setattr("workers.training.run.MICRO_BATCH_TOKENS", 40)
-    for cut, plain in zip(curve(tmp_path / "cut", trial), whole, strict=True):
-        assert cut == pytest.approx(plain, abs=1e-4)
-
-
 def test_dropout_is_on_in_training_and_keyed(random_base: Path, loaded_base: BaseModel) -> None:
     trial = make_trial(random_base, TASK, config={"lora_dropout": 0.5})
     encoded = encode_task(loaded_base.tokenizer, TASK, max_length_tokens=64)
