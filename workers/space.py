@@ -4,19 +4,19 @@ A config names every active parameter and no other, in plain values of one type 
 differ train differently. Presets lie in ``workers.spaces.presets``.
 """
 
-import itertools
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.contracts import Config, ConfigId, InputError, Scalar, config_id, digest
+from workers.spaces.combinations import Combination, refusals
+from workers.spaces.counting import count_configs
 from workers.spaces.names import NAMES
 from workers.spaces.overrides import apply_overrides
-from workers.spaces.parameters import Choices, Parameter
-from workers.spaces.presets import parameters_of
+from workers.spaces.parameters import Choices, Parameter, active_values, shown
+from workers.spaces.presets import preset_named
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _FORMAT = 1
 _DRAWS_PER_CONFIG = 1000
 """Draws for each config known, none of them new, after which a narrow range is held to have no more."""
+_REDRAWS = 1000
+"""Times that values which can't be together are drawn again before a draw is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +46,20 @@ class SearchSpace:
     Args:
         name: Of the preset it was made from.
         parameters: Its names, parents before children.
+        combinations: What can't be together in a config.
     """
 
-    def __init__(self, name: str, parameters: Sequence[Parameter]) -> None:
+    def __init__(
+        self, name: str, parameters: Sequence[Parameter], combinations: Sequence[Combination] = ()
+    ) -> None:
         self.name = name
         self.parameters = tuple(parameters)
+        self.combinations = tuple(combinations)
 
     @classmethod
     def preset(cls, name: str) -> "SearchSpace":
         """Return a declared space by name; one that is not there is refused with those that are."""
-        return cls(name, parameters_of(name))
+        return cls.from_spec(name, {})
 
     @classmethod
     def from_spec(cls, preset: str, overrides: Mapping[str, Any]) -> "SearchSpace":
@@ -66,25 +72,20 @@ class SearchSpace:
         Returns:
             The changed space. What can't be is refused, all of it together.
         """
-        return cls(preset, apply_overrides(parameters_of(preset), overrides))
+        return cls(preset, *apply_overrides(preset_named(preset), overrides))
 
     @cached_property
     def version(self) -> str:
-        """The name and a digest of all that is declared: values, ranges, defaults and conditions."""
-        return f"{self.name}-{digest([parameter.declared() for parameter in self.parameters])[:12]}"
+        """The name and a digest of what is declared: values, defaults, conditions, what can't be together."""
+        declared: list[object] = [parameter.declared() for parameter in self.parameters]
+        if self.combinations:
+            declared.append(sorted((combination.declared() for combination in self.combinations), key=str))
+        return f"{self.name}-{digest(declared)[:12]}"
 
     @cached_property
     def size(self) -> float:
         """How many configs there are; infinite where a range of real numbers is among the parameters."""
-        names = {parameter.condition.parent for parameter in self.parameters if parameter.condition}
-        parents = [parameter for parameter in self.parameters if parameter.name in names]
-        listed = [parent.domain.values for parent in parents if isinstance(parent.domain, Choices)]
-        count = 0.0
-        for values in itertools.product(*listed):
-            config = dict(zip((parent.name for parent in parents), values, strict=True))
-            rest = (item for item in self.parameters if item not in parents and item.is_active(config))
-            count += math.prod(item.domain.size for item in rest)
-        return count
+        return count_configs(self.parameters, self.combinations)
 
     def default(self) -> Config:
         """Return the config to try first."""
@@ -94,7 +95,7 @@ class SearchSpace:
         """Draw configs.
 
         The first of many are the same as few: a larger ``n`` adds to the list. What is drawn for one name
-        depends neither on the others nor on the process.
+        depends neither on the others nor on the process; only values that can't be together are drawn again.
 
         Args:
             n: How many, all different.
@@ -111,9 +112,9 @@ class SearchSpace:
         found: dict[ConfigId, Config] = {}
         number = last_new = 0
         while len(found) < n:
-            drawn = self._active({item.name: item.draw(seed, number) for item in self.parameters})
+            drawn = self._drawn(seed, number)
             number += 1
-            if found.setdefault(config_id(drawn), drawn) is drawn:
+            if drawn is not None and found.setdefault(config_id(drawn), drawn) is drawn:
                 last_new = number
             if number - last_new > _DRAWS_PER_CONFIG * (1 + len(found)):
                 raise InputError(f"the search space holds {len(found)} different configs, {n} are asked for")
@@ -129,8 +130,8 @@ class SearchSpace:
             The config as the space writes it: complete, each value of its name's type.
 
         Raises:
-            InputError: A name is unknown or has no effect beside the others, or a value is not in its range;
-                all such faults together, with the value and what is allowed.
+            InputError: A name is unknown or has no effect beside the others, a value is not in its range, or
+                values can't be together; all such faults together, with the value and what is allowed.
         """
         known = {parameter.name: parameter for parameter in self.parameters}
         problems = [
@@ -148,9 +149,11 @@ class SearchSpace:
         for name, parameter in known.items():
             if name in config and not problems and not parameter.is_active(values):
                 problems.append(f"{name} has no effect unless {parameter.condition}; leave it out")
+        checked = self._active(values)
+        problems = problems or refusals(checked, self.combinations)
         if problems:
             raise InputError(*problems)
-        return self._active(values)
+        return checked
 
     def describe(self) -> list[SpaceRow]:
         """Return one row a name, for a table."""
@@ -158,8 +161,8 @@ class SearchSpace:
             SpaceRow(
                 name=parameter.name,
                 range=_shown_range(parameter),
-                default=str(Choices((parameter.default,))),
-                condition=str(parameter.condition or ""),
+                default=shown(parameter.default),
+                condition=self._shown_condition(parameter),
                 meaning=NAMES[parameter.name].meaning,
             )
             for parameter in self.parameters
@@ -169,7 +172,7 @@ class SearchSpace:
         """Return the space as ConfigSpace's object, for other optimizers."""
         from workers.spaces.exchange import to_configspace
 
-        return to_configspace(self.name, self.parameters)
+        return to_configspace(self.name, self.parameters, self.combinations)
 
     def to_json(self) -> str:
         """Return the space as JSON that ``from_json`` reads; ``configspace`` in it is ConfigSpace's own."""
@@ -204,7 +207,7 @@ class SearchSpace:
             declared = ConfigurationSpace.from_serialized_dict(content["configspace"])
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise InputError(f"not a search space as `foretune space --json` prints it: {error!r}") from error
-        space = cls(name, from_configspace(declared))
+        space = cls(name, *from_configspace(declared))
         if space.version != version:
             raise InputError(
                 f"the search space says it is {version}, but what it declares is {space.version}; it was "
@@ -212,13 +215,33 @@ class SearchSpace:
             )
         return space
 
+    def _shown_condition(self, parameter: Parameter) -> str:
+        """Return a condition in words, the shorter way round."""
+        if parameter.condition is None:
+            return ""
+        parent = next(item for item in self.parameters if item.name == parameter.condition.parent)
+        values = parent.domain.values if isinstance(parent.domain, Choices) else ()
+        others = tuple(value for value in values if value not in parameter.condition.values)
+        if 0 < len(others) < len(parameter.condition.values):
+            return f"{parent.name} is not {' or '.join(map(shown, others))}"
+        return str(parameter.condition)
+
+    def _drawn(self, seed: int, number: int) -> dict[str, Scalar] | None:
+        """Return a draw; None where values that can't be together were drawn over and over again."""
+        declared = {parameter.name: parameter for parameter in self.parameters}
+        values = {name: parameter.draw(seed, number) for name, parameter in declared.items()}
+        for again in range(1, _REDRAWS):
+            config = self._active(values)
+            clashing = next((item for item in self.combinations if item.holds(config)), None)
+            if clashing is None:
+                return config
+            for name in clashing.values:
+                values[name] = declared[name].draw(seed, number, again)
+        return None
+
     def _active(self, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
         """Return the values of the names that matter beside one another."""
-        config: dict[str, Scalar] = {}
-        for parameter in self.parameters:
-            if parameter.is_active(config):
-                config[parameter.name] = values[parameter.name]
-        return config
+        return active_values(self.parameters, values)
 
 
 def _checked(parameter: Parameter, value: Scalar) -> Scalar:

@@ -1,22 +1,26 @@
 """Spaces draw configs that differ and run; a person's changes and configs are checked whole."""
 
+import itertools
 import json
 import math
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from ConfigSpace import Configuration, ConfigurationSpace
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.contracts import InputError, config_id
+from orchestrator.contracts import InputError, Scalar, config_id
 from workers.space import SearchSpace
+from workers.spaces.combinations import refusals
 from workers.spaces.names import NAMES
-from workers.spaces.parameters import Choices, Range
+from workers.spaces.parameters import Choices, Range, active_values
 from workers.spaces.presets import PRESETS
+from workers.spaces.settling import settle
 from workers.training.hyperparameters import Hyperparameters
 
 SPACES = [SearchSpace.preset(name) for name in PRESETS]
@@ -33,7 +37,8 @@ def overrides_of(name: str) -> st.SearchStrategy[Any]:
     low, high = max(known.low, 1e-3), min(known.high, 500.0)
     # Ends of a range are kept to six digits, where two numbers that differ beyond them would be one.
     reals = st.floats(low, high).map(lambda value: float(f"{value:.6g}"))
-    number: st.SearchStrategy[Any] = reals if known.kind is float else st.integers(1, 500)
+    whole = st.integers(math.ceil(low), int(high))
+    number: st.SearchStrategy[Any] = reals if known.kind is float else whole
     pair = st.lists(number, min_size=2, max_size=2, unique=True).map(sorted)
     ranged = st.builds(lambda ends, log: {"min": ends[0], "max": ends[1], "log": log}, pair, st.booleans())
     return number | st.lists(number, min_size=1, max_size=5, unique=True) | ranged
@@ -41,11 +46,23 @@ def overrides_of(name: str) -> st.SearchStrategy[Any]:
 
 @st.composite
 def changed_spaces(draw: st.DrawFn) -> SearchSpace:
+    preset = draw(st.sampled_from(list(PRESETS)))
+    declared = {parameter.name: parameter for parameter in PRESETS[preset].parameters}
     names = draw(st.lists(st.sampled_from(list(NAMES)), unique=True, max_size=6))
     overrides = {name: draw(overrides_of(name)) for name in names}
-    if overrides.get("lr_scheduler_type") in ("constant_with_warmup", ["constant_with_warmup"]):
-        overrides.pop("warmup_steps", None)
-    return SearchSpace.from_spec(draw(st.sampled_from(list(PRESETS))), overrides)
+    for name in names:
+        condition = declared[name].condition
+        if condition is not None:
+            domain = declared[condition.parent].domain
+            assert isinstance(domain, Choices)
+            parents = overrides.get(condition.parent, list(domain.values))
+            if not set(condition.values) & set(parents if isinstance(parents, list) else [parents]):
+                overrides.pop(name)
+    try:
+        return SearchSpace.from_spec(preset, overrides)
+    except InputError as refusal:
+        assume("can't be" not in str(refusal))
+        raise
 
 
 spaces = st.sampled_from(SPACES) | changed_spaces()
@@ -58,7 +75,8 @@ def test_every_drawn_config_is_in_its_space_and_runs_on_the_trainer(space: Searc
         assert config_id(space.check(config)) == config_id(config)
         assert Hyperparameters.from_config(config).batch_size == config["batch_size"]
         assert all(type(value) in (bool, int, float, str) for value in config.values())
-        assert ("warmup_steps" in config) == (config["lr_scheduler_type"] != "constant_with_warmup")
+        assert set(config) == {item.name for item in space.parameters if item.is_active(config)}
+        assert not refusals(config)
 
 
 @given(spaces, st.integers(0, 5))
@@ -109,7 +127,8 @@ def test_changing_one_name_leaves_what_is_drawn_for_the_others() -> None:
 def test_draws_spread_evenly_over_choices_and_over_the_log_range(space: SearchSpace) -> None:
     count = 4000
     drawn = space.sample(count, seed=1)
-    for parameter in space.parameters:
+    redrawn = {name for combination in space.combinations for name in combination.values}
+    for parameter in (parameter for parameter in space.parameters if parameter.name not in redrawn):
         values = [config[parameter.name] for config in drawn if parameter.name in config]
         if isinstance(parameter.domain, Choices):
             share = 1 / len(parameter.domain.values)
@@ -145,17 +164,36 @@ def test_space_is_drawn_empty_and_then_refuses() -> None:
         narrow.sample(5, seed=0)
 
 
-@given(changed_spaces())
-def test_size_counts_what_can_be_drawn(space: SearchSpace) -> None:
-    sizes = {
-        p.name: len(p.domain.values) if isinstance(p.domain, Choices) else p.domain.size
-        for p in space.parameters
-    }
-    schedules = next(p.domain for p in space.parameters if p.name == "lr_scheduler_type")
-    assert isinstance(schedules, Choices)
-    warm = sizes.pop("warmup_steps", 1)
-    rest = math.prod(size for name, size in sizes.items() if name != "lr_scheduler_type")
-    assert space.size == rest * sum(1 if s == "constant_with_warmup" else warm for s in schedules.values)
+SMALL: dict[str, list[tuple[Scalar, ...]]] = {
+    "peft_method": [("lora", "miss", "prefix", "full"), ("lora", "ia3"), ("lora",), ("full",)],
+    "lora_r": [(4, 5), (8,)],
+    "use_dora": [(False, True), (False,)],
+    "init_lora_weights": [("default", "orthogonal", "loftq", "olora"), ("default", "eva"), ("default",)],
+    "quant": [("none", "int8", "nf4"), ("none",)],
+    "optim": [("adamw_torch_fused", "lion"), ("lion",)],
+    "adam_beta2": [(0.9, 0.99)],
+    "lr_scheduler_type": [("linear", "constant_with_warmup"), ("constant_with_warmup",)],
+    "warmup_steps": [(0.0, 0.1, 0.2)],
+    "packing": [(False, True), (False,)],
+}
+
+
+@given(st.fixed_dictionaries({name: st.sampled_from(values) for name, values in SMALL.items()}))
+@settings(max_examples=40, deadline=None)
+def test_size_counts_what_can_be_drawn(chosen: dict[str, tuple[Scalar, ...]]) -> None:
+    """Against an enumeration of all values, of which the configs that can be are kept."""
+    by_name = {parameter.name: parameter for parameter in PRESETS["tiny-extended"].parameters}
+    parameters = [replace(by_name[name], domain=Choices(chosen[name])) for name in by_name if name in chosen]
+    left, combinations = settle(parameters, wanted=frozenset())
+    listed = [item.domain.values for item in left if isinstance(item.domain, Choices)]
+    configs = [
+        active_values(left, dict(zip((item.name for item in left), values, strict=True)))
+        for values in itertools.product(*listed)
+    ]
+    allowed = {config_id(config) for config in configs if not refusals(config)}
+    space = SearchSpace("small", left, combinations)
+    assert space.size == len(allowed)
+    assert {config_id(config) for config in space.sample(len(allowed), seed=0)} == allowed
 
 
 @given(spaces)
@@ -226,7 +264,7 @@ def test_version_is_the_same_for_the_same_declaration_however_it_is_written() ->
     [
         (
             {"learning_rte": 1e-3},
-            "'learning_rte' is no name of this space; it has peft_method, learning_rate",
+            "'learning_rte' is no hyperparameter; there are peft_method, learning_rate",
         ),
         (
             {"learning_rate": "1e-3"},
@@ -258,10 +296,19 @@ def test_version_is_the_same_for_the_same_declaration_however_it_is_written() ->
         ({"optim": "adam"}, "optim must be one of adamw_torch_fused, .* got 'adam'"),
         ({"optim": {"min": 1, "max": 2}}, "optim can't be a range"),
         ({"use_rslora": "yes"}, "use_rslora must be true or false, got 'yes'"),
-        ({"peft_method": "ia3"}, "peft_method must be lora, got 'ia3'"),
+        ({"peft_method": "dora"}, "peft_method must be one of lora, miss, .* got 'dora'"),
+        ({"vera_r": 64}, "vera_r has no effect unless peft_method is vera; leave it out"),
         (
             {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": 0.1},
             "warmup_steps has no effect unless lr_scheduler_type is linear or cosine or warmup_stable_decay",
+        ),
+        (
+            {"init_lora_weights": ["default", "olora"], "quant": "nf4"},
+            "init_lora_weights = olora can't be while quant is nf4: the initialisation moves",
+        ),
+        (
+            {"init_lora_weights": "loftq"},
+            "init_lora_weights = loftq can't be while quant is none: LoftQ begins with",
         ),
     ],
 )
@@ -286,7 +333,7 @@ def test_all_faults_of_a_change_are_shown_together() -> None:
 
 
 def test_unknown_preset_is_refused_with_those_there_are() -> None:
-    with pytest.raises(InputError, match="no search space 'huge'; there are tiny, phi3"):
+    with pytest.raises(InputError, match="'huge'; there are tiny, tiny-extended, phi3, phi3-extended"):
         SearchSpace.preset("huge")
 
 
@@ -386,16 +433,17 @@ def test_space_json_that_was_changed_or_is_none_is_refused() -> None:
 
 
 def test_table_shows_every_name_with_its_meaning() -> None:
-    rows = {row.name: row for row in SearchSpace.preset("phi3").describe()}
+    rows = {row.name: row for row in SearchSpace.preset("phi3-extended").describe()}
     assert list(rows) == list(NAMES)
     assert all(row.meaning and row.range and row.default for row in rows.values())
     assert rows["learning_rate"].range == "[2e-05, 0.002] log"
     assert rows["use_rslora"].default == "false"
-    assert rows["warmup_steps"].condition.startswith("lr_scheduler_type is linear or")
+    assert rows["warmup_steps"].condition == "lr_scheduler_type is not constant_with_warmup"
+    assert rows["num_virtual_tokens"].condition == "peft_method is prefix or prompt"
 
 
 def test_exported_json_is_configspaces_own() -> None:
-    content = json.loads(SearchSpace.preset("tiny").to_json())
+    content = json.loads(SearchSpace.preset("tiny-extended").to_json())
     space = ConfigurationSpace.from_serialized_dict(content["configspace"])
     assert set(space) == set(NAMES)
     assert space["learning_rate"].meta == {"meaning": NAMES["learning_rate"].meaning}

@@ -3,7 +3,7 @@
 What depends on the model (its family, the shapes of its layers, its device) is not here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.contracts import Scalar
@@ -25,12 +25,18 @@ class Combination:
         """Whether every name of this combination is in a config with one of these values."""
         return all(config.get(name) in values for name, values in self.values.items())
 
+    def includes(self, values: Mapping[str, tuple[Scalar, ...]]) -> bool:
+        """Whether these are the same names with some of the same values."""
+        return values.keys() == self.values.keys() and all(
+            set(some) <= set(self.values[name]) for name, some in values.items()
+        )
+
     def declared(self) -> list[object]:
         """Return all that is declared but the reason, as JSON-like values."""
-        return [[name, list(values)] for name, values in self.values.items()]
+        return [[name, list(values)] for name, values in sorted(self.values.items())]
 
     def __str__(self) -> str:
-        return " with ".join(f"{name} = {_listed(values)}" for name, values in self.values.items())
+        return " with ".join(f"{name} = {listed(values)}" for name, values in self.values.items())
 
 
 FORBIDDEN: tuple[Combination, ...] = (
@@ -67,11 +73,12 @@ FORBIDDEN: tuple[Combination, ...] = (
 )
 
 
-def refusals(values: Mapping[str, Scalar]) -> list[str]:
+def refusals(values: Mapping[str, Scalar], combinations: Sequence[Combination] = FORBIDDEN) -> list[str]:
     """Say what in a config can't be together.
 
     Args:
         values: Names to values; a name left out is in no combination.
+        combinations: What can't be together.
 
     Returns:
         One sentence a combination, with the values and the reason; none: the config is free of them.
@@ -79,11 +86,31 @@ def refusals(values: Mapping[str, Scalar]) -> list[str]:
     return [
         f"{' with '.join(f'{name} = {shown(values[name])}' for name in combination.values)} can't be: "
         f"{combination.reason}"
-        for combination in FORBIDDEN
+        for combination in combinations
         if combination.holds(values)
     ]
 
 
-def _listed(values: tuple[Scalar, ...]) -> str:
+def partners(name: str, beside: str) -> tuple[str, ...]:
+    """Return the words of one name beside which another still has a choice.
+
+    Args:
+        name: The name that may have a choice: of words, or of true and false.
+        beside: The name whose words are asked for.
+
+    Returns:
+        The words of ``beside``, in their order, that leave ``name`` two values or more.
+    """
+
+    def choices(word: str) -> int:
+        values: tuple[Scalar, ...] = NAMES[name].words or (False, True)
+        pairs = [{name: value, beside: word} for value in values]
+        return sum(not any(combination.holds(pair) for combination in FORBIDDEN) for pair in pairs)
+
+    return tuple(word for word in NAMES[beside].words if choices(word) > 1)
+
+
+def listed(values: tuple[Scalar, ...]) -> str:
+    """Return values as a sentence names them, the beginning of a long list."""
     head = " or ".join(map(shown, values[:_SHOWN_VALUES]))
     return head if len(values) <= _SHOWN_VALUES else f"{head} or ..."

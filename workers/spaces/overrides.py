@@ -1,70 +1,61 @@
 """A person's changes to a preset: a list of values, ``{min, max, log}``, or one value to fix."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
 from orchestrator.contracts import InputError, Scalar
+from workers.spaces.combinations import Combination
 from workers.spaces.names import NAMES, Name
 from workers.spaces.parameters import Choices, Parameter, Range, significant
+from workers.spaces.presets import Preset
+from workers.spaces.settling import settle
 
 _RANGE_KEYS = {"min", "max", "log"}
 
 
 def apply_overrides(
-    parameters: Sequence[Parameter], overrides: Mapping[str, object]
-) -> tuple[Parameter, ...]:
+    preset: Preset, overrides: Mapping[str, object]
+) -> tuple[tuple[Parameter, ...], tuple[Combination, ...]]:
     """Change a space.
 
-    A name that can't matter any more (``warmup_steps`` once the schedule is fixed to one without) leaves the
-    space; a condition that always holds is dropped. A default outside its new range moves to the closest
-    number or, if it is a word, to the first. The ends of a range keep six significant digits.
+    A name that the preset leaves out joins the space. A name that can't matter any more (``warmup_steps``
+    once the schedule is fixed to one without) leaves it, and so does a value that none of the others can
+    stand beside. A default outside its new range moves to the closest number or, if it is a word, to the
+    first. The ends of a range keep six significant digits.
 
     Args:
-        parameters: Of the space to start from.
+        preset: The space to start from.
         overrides: Name to what it may be: a list of values, ``{min, max, log}``, or one value.
 
     Returns:
-        The parameters of the changed space.
+        The parameters of the changed space, and what can't be together in it.
 
     Raises:
-        InputError: A name is unknown, or what it may be is empty, of the wrong kind or beyond what the
-            trainer allows; all such faults together.
+        InputError: A name is unknown, or what it may be is empty, of the wrong kind, beyond what the
+            trainer allows, or without effect beside the rest; all such faults together.
     """
-    declared = {parameter.name: parameter for parameter in parameters}
+    declared = {parameter.name: parameter for parameter in preset.parameters}
     problems = []
     for name, override in overrides.items():
         if name not in declared:
-            problems.append(f"space: {name!r} is no name of this space; it has {', '.join(declared)}")
+            problems.append(f"space: {name!r} is no hyperparameter; there are {', '.join(declared)}")
             continue
         try:
             domain = _read_domain(NAMES[name], override)
         except ValueError as error:
             problems.append(f"space: {name} {error}")
         else:
-            default = domain.nearest(declared[name].default)
-            declared[name] = replace(declared[name], domain=domain, default=default)
-    settled = [_settle(parameter, declared) for parameter in declared.values()]
-    for before, after in zip(declared.values(), settled, strict=True):
-        if after is None and before.name in overrides:
-            problems.append(f"space: {before.name} has no effect unless {before.condition}; leave it out")
-    if problems:
-        raise InputError(*problems)
-    return tuple(parameter for parameter in settled if parameter is not None)
-
-
-def _settle(parameter: Parameter, declared: Mapping[str, Parameter]) -> Parameter | None:
-    """Return a parameter without a condition that always holds, or None where it never does."""
-    condition = parameter.condition
-    parent = declared[condition.parent].domain if condition else None
-    if condition is None or not isinstance(parent, Choices):
-        return parameter
-    left = tuple(value for value in condition.values if value in parent.values)
-    if not left:
-        return None
-    return replace(
-        parameter, condition=None if len(left) == len(parent.values) else replace(condition, values=left)
-    )
+            declared[name] = replace(declared[name], domain=domain)
+    if not problems:
+        kept = [
+            item for item in declared.values() if item.name in overrides or item.name not in preset.left_out
+        ]
+        try:
+            return settle(kept, wanted=frozenset(overrides))
+        except InputError as error:
+            problems += [f"space: {problem}" for problem in error.problems]
+    raise InputError(*problems)
 
 
 def _read_domain(name: Name, override: object) -> Choices | Range:

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from orchestrator.contracts import Scalar
@@ -105,10 +105,19 @@ class Parameter:
         """Whether this name matters beside the others of a config."""
         return self.condition is None or config.get(self.condition.parent) in self.condition.values
 
-    def draw(self, seed: int, number: int) -> Scalar:
-        """Return the value of this name in a draw: a function of the seed, the draw's number and the name."""
-        key = f"{seed}\x1f{number}\x1f{self.name}".encode()
-        bits = int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 11
+    def draw(self, seed: int, number: int, again: int = 0) -> Scalar:
+        """Return the value of this name in a draw.
+
+        Args:
+            seed: Of all draws.
+            number: Of the draw.
+            again: How often this draw was made before, as what came out can't be beside other values.
+
+        Returns:
+            A function of the three and the name.
+        """
+        parts = (seed, number, self.name, again) if again else (seed, number, self.name)
+        bits = int.from_bytes(hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()[:8], "big") >> 11
         return self.domain.at(math.ldexp(bits, -53))
 
     def declared(self) -> list[object]:
@@ -120,6 +129,15 @@ class Parameter:
             domain = ["range", self.domain.low, self.domain.high, self.domain.is_log, self.domain.is_integer]
         condition = [self.condition.parent, list(self.condition.values)] if self.condition else None
         return [self.name, domain, self.default, condition]
+
+
+def active_values(parameters: Iterable[Parameter], values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Return the values of the names that matter beside one another; parents come before children."""
+    config: dict[str, Scalar] = {}
+    for parameter in parameters:
+        if parameter.is_active(config):
+            config[parameter.name] = values[parameter.name]
+    return config
 
 
 def significant(value: float) -> float:

@@ -2,88 +2,89 @@
 
 ``tiny`` is for the embedded base model of 1.25 M parameters, whose good learning rates lie some ten times
 above those of a real model; its default is what a careful person would try first there, not its optimum.
-``phi3`` is for Phi-3-mini, with the defaults of the field.
+``phi3`` is for Phi-3-mini, with the defaults of the field. Both search the core tier; with ``-extended``
+behind the name, all of it.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
-from orchestrator.contracts import InputError, Scalar
-from workers.spaces.parameters import Choices, Condition, Parameter, Range
+from orchestrator.contracts import InputError
+from workers.spaces.declarations import Scale, declarations
+from workers.spaces.parameters import Parameter
 
-_WITH_WARMUP = Condition("lr_scheduler_type", ("linear", "cosine", "warmup_stable_decay"))
-"""``constant_with_warmup`` warms up over a fixed share, which the trainer sets."""
+_TINY = Scale(
+    learning_rate=(1e-4, 5e-2, 1e-3),
+    oft_learning_rate=(1e-4, 2.5e-2, 5e-4),
+    vector_learning_rate=(2.5e-3, 0.25, 2.5e-2),
+    full_learning_rate=(1e-5, 2.5e-3, 5e-5),
+    lora_r=(4, 8, 16, 32, 64),
+    miss_r=(8, 16, 32, 64),
+    oft_block_size=(8, 16, 32, 64),
+    vera_r=(64, 128, 256, 512),
+    num_virtual_tokens=(4, 8, 16, 32),
+    core_quant=("none",),
+    core_optim=("adamw_torch_fused", "lion", "adafactor"),
+    extended_optim=("adamw_torch_fused", "adamw_8bit", "lion", "lion_8bit", "adafactor"),
+)
+_PHI3 = Scale(
+    learning_rate=(2e-5, 2e-3, 2e-4),
+    oft_learning_rate=(2e-5, 1e-3, 1e-4),
+    vector_learning_rate=(5e-4, 1e-2, 5e-3),
+    full_learning_rate=(2e-6, 1e-4, 1e-5),
+    lora_r=(4, 8, 16, 32, 64, 128),
+    miss_r=(16, 32, 64, 128),
+    oft_block_size=(16, 32, 64, 128),
+    vera_r=(128, 256, 512, 1024),
+    num_virtual_tokens=(8, 16, 32, 64),
+    core_quant=("none", "nf4"),
+    core_optim=("adamw_torch_fused", "adamw_8bit"),
+    extended_optim=("adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit", "lion_8bit", "adafactor"),
+)
 
 
-def _preset(
-    *,
-    learning_rate: Parameter,
-    ranks: tuple[int, ...],
-    quant: tuple[str, ...],
-    optim: tuple[str, ...],
-) -> tuple[Parameter, ...]:
-    """Declare a space of LoRA finetuning: what differs between presets, and what does not."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """A declared space, as a person's changes find it."""
 
-    def choose(name: str, *values: Scalar, default: Scalar, condition: Condition | None = None) -> Parameter:
-        return Parameter(name=name, domain=Choices(values), default=default, condition=condition)
+    parameters: tuple[Parameter, ...]
+    """Every known name, in the order of the names table, with the values it may have here."""
+    left_out: frozenset[str]
+    """The names that are not searched unless a person adds them."""
 
-    return (
-        choose("peft_method", "lora", default="lora"),
-        learning_rate,
-        choose("lora_r", *ranks, default=16),
-        choose("alpha_over_r", 0.5, 1.0, 2.0, 4.0, default=2.0),
-        choose("lora_dropout", 0.0, 0.05, 0.1, default=0.05),
-        choose("target_modules", "qv", "attn", "mlp", "all-linear", default="all-linear"),
-        choose("use_rslora", False, True, default=False),
-        choose("loraplus_lr_ratio", 1.0, 4.0, 8.0, 16.0, default=1.0),
-        choose("quant", *quant, default="none"),
-        choose("optim", *optim, default="adamw_torch_fused"),
-        choose(
-            "lr_scheduler_type",
-            *("constant_with_warmup", "linear", "cosine", "warmup_stable_decay"),
-            default="cosine",
-        ),
-        choose("warmup_steps", 0.0, 0.03, 0.06, 0.1, default=0.03, condition=_WITH_WARMUP),
-        choose("weight_decay", 0.0, 0.01, 0.1, default=0.0),
-        choose("batch_size", 4, 8, 16, 32, 64, default=16),
-        choose("prompt_loss_weight", 0.0, 0.01, 0.1, 1.0, default=0.0),
+
+def _preset(scale: Scale, *, extended: bool) -> Preset:
+    declared = declarations(scale)
+    left_out = () if extended else (item.parameter.name for item in declared if item.core is None)
+    return Preset(
+        parameters=tuple(item.in_tier(extended=extended) for item in declared),
+        left_out=frozenset(left_out),
     )
 
 
-PRESETS: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
+PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "tiny": _preset(
-            learning_rate=Parameter(
-                name="learning_rate", domain=Range(1e-4, 5e-2, is_log=True), default=1e-3
-            ),
-            ranks=(4, 8, 16, 32, 64),
-            quant=("none",),
-            optim=("adamw_torch_fused", "lion", "adafactor"),
-        ),
-        "phi3": _preset(
-            learning_rate=Parameter(
-                name="learning_rate", domain=Range(2e-5, 2e-3, is_log=True), default=2e-4
-            ),
-            ranks=(4, 8, 16, 32, 64, 128),
-            quant=("none", "nf4"),
-            optim=("adamw_torch_fused", "adamw_8bit"),
-        ),
+        "tiny": _preset(_TINY, extended=False),
+        "tiny-extended": _preset(_TINY, extended=True),
+        "phi3": _preset(_PHI3, extended=False),
+        "phi3-extended": _preset(_PHI3, extended=True),
     }
 )
 
 
-def parameters_of(preset: str) -> tuple[Parameter, ...]:
-    """Return a preset's parameters.
+def preset_named(name: str) -> Preset:
+    """Return a preset.
 
     Args:
-        preset: Its name.
+        name: Its name.
 
     Returns:
-        The parameters, in the order of the names table.
+        The preset.
 
     Raises:
         InputError: There is no such preset.
     """
-    if preset not in PRESETS:
-        raise InputError(f"no search space {preset!r}; there are {', '.join(PRESETS)}")
-    return PRESETS[preset]
+    if name not in PRESETS:
+        raise InputError(f"no search space {name!r}; there are {', '.join(PRESETS)}")
+    return PRESETS[name]
