@@ -5,6 +5,7 @@ differ train differently. Presets lie in ``workers.spaces.presets``.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -86,6 +87,25 @@ class SearchSpace:
     def size(self) -> float:
         """How many configs there are; infinite where a range of real numbers is among the parameters."""
         return count_configs(self.parameters, self.combinations)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether its configs can be counted."""
+        return math.isfinite(self.size)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The names of its preset that are not searched, but could be beside the values that are."""
+        domains = {parameter.name: parameter.domain for parameter in self.parameters}
+        return tuple(
+            parameter.name
+            for parameter in preset_named(self.name).parameters
+            if parameter.name not in domains
+            and (
+                parameter.condition is None
+                or any(domains[parameter.condition.parent].holds(v) for v in parameter.condition.values)
+            )
+        )
 
     def default(self) -> Config:
         """Return the config to try first."""

@@ -1,4 +1,4 @@
-"""Commands about tasks, the search space and the embedded base model."""
+"""Commands about tasks and the embedded base model."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,6 @@ def register(app: typer.Typer) -> None:
         worlds
     )
     app.add_typer(generate, name="generate")
-    app.command(epilog="Example: `foretune space --preset phi3`")(space)
     app.command(epilog="Example: `foretune pretrain --out runs/tiny-phi3`")(pretrain)
 
 
@@ -44,27 +43,6 @@ def worlds(
         counts = (str(item.facts), str(item.train), str(item.validation), str(item.test))
         table.add_row(item.name, *counts, str(item.path))
     screen().print(table)
-    return 0
-
-
-def space(
-    preset: Annotated[str, typer.Option(help="Search space to show.")] = "tiny",
-    as_json: AsJson = False,
-) -> int:
-    """Show a search space: ranges, defaults, conditions."""
-    from workers.space import SearchSpace
-
-    shown = SearchSpace.preset(preset)
-    if as_json:
-        typer.echo(shown.to_json())
-        return 0
-    table = Table(box=None, padding=(0, 2), header_style="bold")
-    for column in ("name", "range", "default", "condition", "meaning"):
-        table.add_column(column)
-    for row in shown.describe():
-        table.add_row(row.name, row.range, row.default, row.condition, row.meaning)
-    screen().print(table)
-    typer.echo(f"version {shown.version}")
     return 0
 
 

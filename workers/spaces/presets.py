@@ -50,16 +50,16 @@ class Preset:
 
     parameters: tuple[Parameter, ...]
     """Every known name, in the order of the names table, with the values it may have here."""
-    left_out: frozenset[str]
+    left_out: tuple[str, ...]
     """The names that are not searched unless a person adds them."""
 
 
 def _preset(scale: Scale, *, extended: bool) -> Preset:
     declared = declarations(scale)
-    left_out = () if extended else (item.parameter.name for item in declared if item.core is None)
+    left_out = () if extended else tuple(item.parameter.name for item in declared if item.core is None)
     return Preset(
         parameters=tuple(item.in_tier(extended=extended) for item in declared),
-        left_out=frozenset(left_out),
+        left_out=left_out,
     )
 
 
