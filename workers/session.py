@@ -35,6 +35,7 @@ from orchestrator.contracts import (
     TrialPaused,
     WorkerStalledError,
 )
+from workers.software import software
 from workers.training.control import Decision, PackTrainer
 from workers.training.traces import error_tail
 
@@ -108,7 +109,7 @@ class WorkerSession:
     def describe(self) -> dict[str, str]:
         """Return who and what this worker is: part of the provenance of its trials."""
         found = {"worker": self._worker_id, "host": platform.node(), "pid": str(getpid())}
-        return found | {"python": platform.python_version()} | dict(self._trainer.facts())
+        return found | dict(software()) | dict(self._trainer.facts())
 
     def close(self, timeout_s: float = 60.0) -> None:
         """Abandon what is running at its next epoch, and end the training thread.

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from orchestrator.app.adapters import AdapterKeeper
 from orchestrator.app.leases import LeaseSizing
@@ -32,6 +33,7 @@ from orchestrator.contracts import (
     Report,
     Stop,
     TaskDescribed,
+    TaskId,
     Trial,
     TrialEnded,
     TrialId,
@@ -102,6 +104,7 @@ class SweepDriver:
         tally: Counts for people.
         to_describe: Tasks whose meta-features are not on record yet.
         terms: What a trial is granted.
+        data_revisions: Of tasks read from the hub: the commit, for their trials' rows.
     """
 
     def __init__(
@@ -116,6 +119,7 @@ class SweepDriver:
         tally: Tally,
         to_describe: Sequence[DescribeTask],
         terms: TrialTerms = TrialTerms(),
+        data_revisions: Mapping[TaskId, str] = MappingProxyType({}),
     ) -> None:
         self._trials: Mapping[TrialId, Trial] = {trial.trial_id: trial for trial in trials}
         self._layout = layout
@@ -128,7 +132,7 @@ class SweepDriver:
         self._sizing = LeaseSizing()
         self._is_draining = False
         self._commands: list[tuple[WorkerId, Command]] = []
-        self._recorder = ReportRecorder(ledger, self._trials)
+        self._recorder = ReportRecorder(ledger, self._trials, data_revisions=data_revisions)
         self._undescribed = UndescribedTasks(to_describe)
 
     def run(
@@ -177,7 +181,8 @@ class SweepDriver:
         landed: list[_Landed] = []
         for answer in answers:
             if isinstance(answer, WorkerSaid):
-                landed += [_Landed(answer.worker_id, r) for r in answer.reports if self._recorder.take(r)]
+                worker_id, take = answer.worker_id, self._recorder.take
+                landed += [_Landed(worker_id, r) for r in answer.reports if take(r, worker_id)]
         self._ledger.commit()
         self._acknowledge_points(landed)
         for item in landed:
@@ -187,6 +192,7 @@ class SweepDriver:
             if isinstance(answer, WorkerUp):
                 about = [f"{name}={answer.description.get(name)}" for name in ("host", "pid", "device_name")]
                 logger.info("worker joined worker=%s %s", answer.worker_id, " ".join(about))
+                self._recorder.meet(answer.worker_id, answer.description)
                 self._send_task(answer.worker_id)
                 self._tell(WorkerJoined(answer.worker_id, self._sizing.join(answer.worker_id)))
             elif isinstance(answer, WorkerDown):

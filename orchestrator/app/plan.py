@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from orchestrator.app.spec import ConfigsEntry, SweepSpec
-from orchestrator.contracts import Config, InputError, Trial, digest
+from orchestrator.contracts import Config, InputError, TaskId, Trial, digest
 from workers.models.location import base_fingerprint
 from workers.space import SearchSpace
 from workers.tasks.loading import load_task
@@ -31,6 +31,12 @@ class SweepPlan:
     def epochs(self) -> int:
         """Epochs of all trials together."""
         return sum(trial.max_epochs for trial in self.trials)
+
+    @property
+    def data_revisions(self) -> dict[TaskId, str]:
+        """Commits of the hub data sets among the tasks."""
+        tasks = [planned.task for planned in self.tasks]
+        return {task.task_id: task.revision for task in tasks if task.revision is not None}
 
 
 def plan_sweep(spec: SweepSpec) -> SweepPlan:

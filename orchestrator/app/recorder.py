@@ -4,8 +4,9 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 
-from orchestrator.app.provenance import provenance
+from orchestrator.app.provenance import trial_provenance
 from orchestrator.contracts import (
     DescribeTask,
     LeaseLostError,
@@ -33,31 +34,44 @@ class ReportRecorder:
     Args:
         ledger: The open ledger.
         trials: The plan, by id.
+        data_revisions: Of tasks read from the hub: the commit.
     """
 
-    def __init__(self, ledger: Ledger, trials: Mapping[TrialId, Trial]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        trials: Mapping[TrialId, Trial],
+        *,
+        data_revisions: Mapping[TaskId, str] = MappingProxyType({}),
+    ) -> None:
         self._ledger = ledger
         self._trials = trials
+        self._data_revisions = data_revisions
+        self._workers: dict[WorkerId, Mapping[str, str]] = {}
         self.reason_to_pause = "the stopping rule stands it by"
         """What the journal says of attempts that are paused."""
 
-    def take(self, report: Report) -> bool:
-        """Put a report into the ledger; False if it is of an attempt that lost its lease."""
+    def meet(self, worker_id: WorkerId, description: Mapping[str, str]) -> None:
+        """Remember what a worker says of itself: part of the rows of the trials that it ends."""
+        self._workers[worker_id] = description
+
+    def take(self, report: Report, worker_id: WorkerId) -> bool:
+        """Put a worker's report into the ledger; False if it is of an attempt that lost its lease."""
         try:
-            self._record(report)
+            self._record(report, worker_id)
         except LeaseLostError as err:
             logger.warning("report refused reason=%s", err)
             return False
         return True
 
-    def _record(self, report: Report) -> None:
+    def _record(self, report: Report, worker_id: WorkerId) -> None:
         match report:
             case TrialStarted():
                 self._ledger.record_started(report.trial_id, report.attempt)
             case PointMeasured():
                 self._ledger.record_point(report.point)
             case TrialEnded() if report.outcome.is_final:
-                self._ledger.record_result(self.result_of(report))
+                self._ledger.record_result(self.result_of(report, worker_id))
             case TrialEnded():
                 self._ledger.record_lost(report.trial_id, report.attempt, report.error or "")
             case TrialPaused():
@@ -67,11 +81,21 @@ class ReportRecorder:
             case TaskDescribed():
                 logger.error("task not described task=%s error=%s", report.task_id, report.error)
 
-    def result_of(self, ended: TrialEnded) -> TrialResult:
-        """Return the row of a trial that has ended, with what its earlier attempts cost."""
+    def result_of(self, ended: TrialEnded, worker_id: WorkerId | None = None) -> TrialResult:
+        """Return the row of a trial that has ended, with what its earlier attempts cost.
+
+        Args:
+            ended: How it ended.
+            worker_id: Who says so; None where the driver itself does.
+
+        Returns:
+            The row.
+        """
         progress = self._ledger.progress(ended.trial_id)
+        trial = self._trials[ended.trial_id]
+        worker = {} if worker_id is None else self._workers.get(worker_id, {})
         return TrialResult(
-            trial=self._trials[ended.trial_id],
+            trial=trial,
             attempt=ended.attempt,
             outcome=ended.outcome,
             epochs=progress.epochs,
@@ -81,7 +105,7 @@ class ReportRecorder:
             device=ended.device,
             error=ended.error,
             finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            provenance=provenance(),
+            provenance=trial_provenance(worker, self._data_revisions.get(trial.task_id)),
         )
 
 

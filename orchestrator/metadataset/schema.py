@@ -95,7 +95,7 @@ _TRIALS: _Columns = (
     ("device", _TEXT, "device name"),
     ("error", _TEXT, "why it did not complete; null if it did"),
     ("finished_at", _TEXT, "UTC, ISO 8601"),
-    ("provenance", _TEXT, "code, packages and host as a JSON object"),
+    ("provenance", _TEXT, "code, packages, worker and data revision as a JSON object"),
 )
 _TASKS: _Columns = (
     ("task_id", _TEXT, "hash of the task's rows"),

@@ -40,7 +40,8 @@ def make_task(facts: int = 6, *, train_wordings: int = 4, noise: str = "") -> Ta
                 "train" if wording < train_wordings else "validation" if wording == train_wordings else "test"
             )
             rows[split].append(Example(text.format(place), f"a {trade}", place))
-    return Task(name="elders", **{split: tuple(examples) for split, examples in rows.items()})
+    splits: dict[str, Any] = {split: tuple(examples) for split, examples in rows.items()}
+    return Task(name="elders", **splits)
 
 
 @cache

@@ -10,6 +10,8 @@ from workers.tasks.files import refuse_columns
 from workers.tasks.rows import COLUMNS, Row
 
 SCHEME = "hf:"
+_COMMIT = re.compile(r"@([0-9a-f]{40})/")
+"""In the addresses of a data set's files."""
 _REFERENCE = re.compile(
     r"hf:(?P<id>[A-Za-z0-9][\w.-]*(?:/[\w.-]+)?)(?:@(?P<revision>[^@:]+))?(?::(?P<config>[^@:]+))?"
 )
@@ -21,14 +23,15 @@ def hub_name(source: str) -> str:
     return "-".join([found["id"].rpartition("/")[2], *([found["config"]] if found["config"] else [])])
 
 
-def read_hub(source: str) -> list[Row]:
+def read_hub(source: str) -> tuple[list[Row], str | None]:
     """Read a data set of the hub, from the local cache where it is there.
 
     Args:
         source: ``hf:ID``, ``hf:ID@REVISION`` or either with ``:CONFIG`` behind it.
 
     Returns:
-        The rows of all splits, in order.
+        The rows of all splits, in order; and the commit they are of, or what was asked for where the data set
+        does not tell.
 
     Raises:
         InputError: The reference is malformed, the data set can't be had, or its columns can't be read.
@@ -44,7 +47,18 @@ def read_hub(source: str) -> list[Row]:
             f"{source} can't be loaded ({reason}); check id, revision and config, or download it first, save "
             "it with datasets.save_to_disk and name that folder"
         ) from error
-    return read_splits(source, loaded)
+    return read_splits(source, loaded), revision_of(loaded) or found["revision"]
+
+
+def revision_of(loaded: Any) -> str | None:
+    """Return the hub commit whose files a data set remembers to be made from; None if it remembers none."""
+    tables = loaded.values() if isinstance(loaded, Mapping) else [loaded]
+    for table in tables:
+        for file in table.info.download_checksums or {}:
+            found = _COMMIT.search(file)
+            if found:
+                return found[1]
+    return None
 
 
 def read_saved(source: str, folder: Path) -> list[Row]:

@@ -54,8 +54,9 @@ def load_task(source: str, *, name: str | None = None, seed: int = 0) -> Task:
         return task if name is None else replace(task, name=name)
     faults = Faults(source)
     path = Path(source).expanduser()
+    revision = None
     if source.startswith(hub.SCHEME):
-        rows, own_name, may_draw = hub.read_hub(source), hub.hub_name(source), True
+        (rows, revision), own_name, may_draw = hub.read_hub(source), hub.hub_name(source), True
     elif not source.strip() or not path.exists():
         raise InputError(f"no task at {source!r}; give {_FORMS_OF_SOURCE}")
     elif path.is_dir():
@@ -63,7 +64,8 @@ def load_task(source: str, *, name: str | None = None, seed: int = 0) -> Task:
     else:
         rows, own_name, may_draw = read_file(source, path, faults), path.stem, False
     by_split = _sort_into_splits(source, rows, faults, may_draw=may_draw, seed=seed)
-    return Task(name=name or own_name, **{split: tuple(examples) for split, examples in by_split.items()})
+    splits = {split: tuple(examples) for split, examples in by_split.items()}
+    return Task(name=name or own_name, revision=revision, **splits)
 
 
 def save_task(task: Task, path: Path) -> None:

@@ -7,6 +7,9 @@ from orchestrator.contracts import TaskId, digest
 
 SPLITS = ("train", "validation", "test")
 
+Turn = tuple[str, str]
+"""Who speaks (``system``, ``user`` or ``assistant``), and what is said."""
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -16,6 +19,13 @@ class Example:
     answer: str
     fact: str | None = None
     """Examples that word the same fact share this; one of each fact is shown before any is shown again."""
+    context: tuple[Turn, ...] = ()
+    """What was said before the question, the system's turn first; nothing of it is learned."""
+
+    def identity(self) -> tuple[object, ...]:
+        """Return what the example is, as plain values; what was said before only where something was."""
+        plain = (self.question, self.answer, self.fact)
+        return (*plain, self.context) if self.context else plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +36,13 @@ class Task:
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
+    revision: str | None = field(default=None, compare=False)
+    """Commit of the hub data set that the rows are of; None for other sources, which their rows identify."""
     task_id: TaskId = field(init=False)
     """Hash of the rows in their order: the name and where they came from are no part of it."""
 
     def __post_init__(self) -> None:
-        rows = [[(e.question, e.answer, e.fact) for e in self.split(name)] for name in SPLITS]
+        rows = [[example.identity() for example in self.split(name)] for name in SPLITS]
         object.__setattr__(self, "task_id", TaskId(digest(rows)))
 
     def split(self, name: str) -> Sequence[Example]:

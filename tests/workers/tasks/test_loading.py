@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from orchestrator.contracts import InputError
+from workers.tasks.hub import revision_of
 from workers.tasks.loading import load_task, save_task
 from workers.tasks.records import SPLITS, Example, Task
 
@@ -56,7 +58,7 @@ FILLER = [row("v", "1", "validation"), row("t", "2", "test"), row("x", "3")]
 
 
 def expected(rows: list[dict[str, Any]]) -> Task:
-    splits = {
+    splits: dict[str, Any] = {
         s: tuple(Example(r["question"], r["answer"], r["fact"]) for r in rows if r["split"] == s)
         for s in SPLITS
     }
@@ -415,3 +417,13 @@ def test_json_lines_need_no_torch_no_datasets_and_no_pyarrow(tmp_path: Path) -> 
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_commit_of_a_hub_data_set_is_read_from_the_addresses_of_its_files() -> None:
+    commit = "7b6d24c440a36b6815f21b70d25016731768db1f"
+    files = {f"hf://datasets/some/set@{commit}/plain/train-0.parquet": {"num_bytes": 1, "checksum": None}}
+    told = SimpleNamespace(info=SimpleNamespace(download_checksums=files))
+    silent = SimpleNamespace(info=SimpleNamespace(download_checksums=None))
+    assert revision_of(told) == commit
+    assert revision_of({"train": silent, "test": told}) == commit
+    assert revision_of(silent) is None
