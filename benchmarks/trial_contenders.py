@@ -29,10 +29,12 @@ from orchestrator.contracts import (
     TrialEnded,
     TrialId,
 )
+from workers.methods.roles import target_module_names
 from workers.models.base import load_base
+from workers.models.facts import ModelFacts
 from workers.models.location import locate
 from workers.tasks.loading import load_task
-from workers.training.adapters import add_adapter, target_module_names
+from workers.training.adapters import add_adapter
 from workers.training.control import Decision
 from workers.training.encoding import EncodedExample, EncodedTask, encode_task
 from workers.training.hyperparameters import Hyperparameters
@@ -202,7 +204,7 @@ def _prepared(setting: Setting) -> _Prepared:
         },
         tokens=sum(lengths[index] for index in order),
         adapter={name: weight.detach().clone() for name, weight in adapted.parameters.items()},
-        targets=target_module_names(base.model, "all-linear"),
+        targets=target_module_names(ModelFacts.of(base.location).linear_layers, "all-linear"),
     )
 
 

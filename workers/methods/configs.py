@@ -14,6 +14,7 @@ from peft import (
     PromptTuningConfig,
     VeraConfig,
 )
+from peft.tuners.lora.config import CordaConfig
 
 from workers.methods.support import scaled_inputs, target_names
 from workers.models.facts import ModelFacts
@@ -55,6 +56,7 @@ def _lora(hyper: Hyperparameters, _facts: ModelFacts, _trial_id: str, shared: di
         use_rslora=hyper.use_rslora,
         use_dora=hyper.use_dora,
         init_lora_weights=begins if begins in _PEFTS_OWN else True,
+        corda_config=CordaConfig() if begins == "corda" else None,
         **shared,
     )
 

@@ -104,8 +104,8 @@ def _virtual_misfits(hyper: Hyperparameters, facts: "ModelFacts") -> Iterator[st
     if hyper.peft_method == "prefix" and facts.is_encoder_decoder:
         yield (
             f"peft_method = prefix on an encoder-decoder ({facts.model_type}): PEFT would put the "
-            "prefix before the answer in the decoder, where it stands for nothing that was asked; take prompt, "
-            "which goes before the encoder's text"
+            "prefix before the answer in the decoder, where it stands for nothing that was asked; take "
+            "prompt, which goes before the encoder's text"
         )
     if hyper.peft_method in ("prefix", "prompt") and facts.sliding_window and count >= facts.sliding_window:
         yield (

@@ -47,7 +47,8 @@ def keep_trainable(model: torch.nn.Module) -> None:
     On CPUs with AVX512-BF16, bitsandbytes 0.50.2 packs 4-bit weights at the first forward pass without
     gradients; training passes after it run through a kernel without a backward, and gradients lose all but
     the adapters' own branch. An 8-bit layer takes the scales off its weight at its first forward pass, so
-    that of two layers that share a weight the second would quantise anew what is quantised.
+    that of two layers that share a weight the second would quantise anew what is quantised; here it has them
+    from the start, and keeps them when PEFT's DoRA puts another weight in their place.
     """
     from bitsandbytes.nn import Linear4bit, Linear8bitLt
 
@@ -55,8 +56,9 @@ def keep_trainable(model: torch.nn.Module) -> None:
         if isinstance(module, Linear4bit):
             module.support_avx512bf16_for_cpu = False
         elif isinstance(module, Linear8bitLt):
-            module.state.CB, module.state.SCB = module.weight.data, module.weight.SCB
-            module.weight.CB = None
+            module.init_8bit_state()
+            module.weight.SCB = module.state.SCB
+            module.init_8bit_state = _settled
     _quieten()
 
 
@@ -68,6 +70,10 @@ def shared_tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
         state: Any = getattr(module, "state", None)
         if isinstance(getattr(state, "SCB", None), torch.Tensor):
             yield from (state.CB, state.SCB)
+
+
+def _settled() -> None:
+    """Do nothing: a layer's 8-bit state is complete."""
 
 
 def _quieten() -> None:

@@ -1,14 +1,22 @@
-"""A trial's adapter as a folder that ``peft.PeftModel.from_pretrained`` loads."""
+"""What a trial trained, as a folder to load: an adapter for ``peft``, or a model for ``transformers``."""
 
+import copy
 import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftConfig, get_peft_model_state_dict
+from safetensors.torch import save_file
 
 from orchestrator.contracts import CurvePoint, Trial
 from orchestrator.metadataset.durable import Fault, no_fault
 from orchestrator.metadataset.layout import RootLayout
-from workers.training.adapters import Adapted
+from workers.methods.full import finished_model
+from workers.training.adapters import ADAPTER, Adapted
+from workers.training.card import model_card
 from workers.training.checkpoints import fsync_path
 
 
@@ -21,11 +29,11 @@ def export_adapter(
     *,
     fault: Fault = no_fault,
 ) -> Path:
-    """Publish the adapter under ``ROOT/adapters/TRIAL``, whole or not at all.
+    """Publish what was trained under ``ROOT/adapters/TRIAL``, whole or not at all.
 
     Args:
         root: Of the sweep.
-        trial: Whose adapter it is.
+        trial: Whose it is.
         adapted: Holds the weights of ``epoch``.
         curve: All points, for the card.
         epoch: The epoch exported.
@@ -38,10 +46,9 @@ def export_adapter(
     aside, old = target.with_name(f".{target.name}.part"), target.with_name(f".{target.name}.old")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-        adapted.peft_model.save_pretrained(str(aside), safe_serialization=True, save_embedding_layers=False)
-    (aside / "README.md").write_text(_card(trial, curve, epoch), encoding="utf-8")
+    write_weights(adapted, aside)
+    card = model_card(trial, adapted, curve, epoch)
+    (aside / "README.md").write_text(card, encoding="utf-8")
     for path in aside.iterdir():
         fsync_path(path)
     fsync_path(aside)
@@ -56,31 +63,49 @@ def export_adapter(
     return target
 
 
-def _card(trial: Trial, curve: Sequence[CurvePoint], epoch: int) -> str:
-    """Return the model card: what the adapter is, and the numbers it was chosen by."""
-    config = "\n".join(f"| {name} | {value} |" for name, value in sorted(trial.config.items()))
-    points = "\n".join(
-        f"| {point.epoch} | {point.train_loss:.4f} | {point.eval_loss:.4f} | {point.eval_exact_match:.3f} "
-        f"| {point.eval_token_f1:.3f} | {point.test_loss:.4f} | {point.test_exact_match:.3f} |"
-        for point in curve
-    )
-    return f"""---
-library_name: peft
-tags: [lora, foretune]
----
-# LoRA adapter for {trial.task_name}
+def write_weights(adapted: Adapted, folder: Path) -> None:
+    """Write what was trained.
 
-Finetuned by Foretune from `{trial.base_model}` (fingerprint `{trial.base_fingerprint}`),
-trial `{trial.trial_id}`, seed {trial.seed}. These are the weights after epoch {epoch}, the one with the
-lowest validation loss.
+    An adapter loads on the untouched base, whatever its initialisation did to weights of its own. A model has
+    the base's type, in which it was evaluated, and its tokenizer beside it.
 
-| hyperparameter | value |
-| --- | --- |
-{config}
+    Args:
+        adapted: Holds the weights.
+        folder: An empty one.
+    """
+    if adapted.peft_model is None:
+        model: Any = finished_model(adapted.base, adapted.parameters)
+        model.save_pretrained(folder, safe_serialization=True)
+        adapted.base.tokenizer.save_pretrained(str(folder))
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        weights: dict[str, torch.Tensor] = get_peft_model_state_dict(
+            adapted.peft_model, save_embedding_layers=False
+        )
+    config = copy.deepcopy(adapted.peft_model.peft_config[ADAPTER])
+    if adapted.beginnings:
+        weights = _as_plain_lora(weights, config, adapted)
+    config.inference_mode = True
+    config.save_pretrained(str(folder))
+    owned = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
+    save_file(owned, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
-Losses are nats per answer token; exact match and F1 use SQuAD's normaliser on greedy answers.
 
-| epoch | train loss | validation loss | validation EM | validation F1 | test loss | test EM |
-| --- | --- | --- | --- | --- | --- | --- |
-{points}
-"""
+def _as_plain_lora(
+    weights: dict[str, torch.Tensor], config: PeftConfig, adapted: Adapted
+) -> dict[str, torch.Tensor]:
+    """Write an adapter on rewritten weights as one on the base's own, of twice the rank.
+
+    With W the base's weight, A0 and B0 what was taken out of it, and s the scale, what was trained is
+    ``(W - s B0 A0) + s B A``: the base's, and beside it ``s [B, -B0] [A; A0]``.
+    """
+    scale = adapted.layers[0].scale
+    config.r = 2 * config.r
+    config.use_rslora, config.lora_alpha = False, scale * config.r
+    whole = dict(weights)
+    for layer, (a, b) in adapted.beginnings.items():
+        for part, begun, side in (("lora_A", a, 0), ("lora_B", -b, 1)):
+            name = f"base_model.model.{layer}.{part}.weight"
+            whole[name] = torch.cat([weights[name], begun.to(weights[name].dtype)], dim=side)
+    return whole

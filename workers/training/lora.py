@@ -125,7 +125,7 @@ class LoraForward:
     ) -> None:
         self._base_layer = base_layer
         self._a, self._b = a, b
-        self._scale = scale
+        self.scale = scale
         self._dropout = dropout
         self._name = name
         self._clock = clock
@@ -140,7 +140,7 @@ class LoraForward:
             clock = self._clock
             seed = keyed_seed(clock.trial_id, "dropout", clock.step, clock.micro_batch, self._name)
             mask = dropout_mask(tuple(x.shape), self._dropout, seed, like=self._a)
-        return lora_sum(self._base_layer(x), x, self._a, self._b, mask, self._scale)
+        return lora_sum(self._base_layer(x), x, self._a, self._b, mask, self.scale)
 
     @property
     def mergeable_weights(self) -> int | None:
@@ -152,7 +152,7 @@ class LoraForward:
     @torch.no_grad()
     def merge(self) -> None:
         """Use one matrix for frozen layer and adapter until ``unmerge``; the frozen one is not touched."""
-        self._merged = torch.addmm(self._base_layer.weight, self._b, self._a, alpha=self._scale)
+        self._merged = torch.addmm(self._base_layer.weight, self._b, self._a, alpha=self.scale)
 
     def unmerge(self) -> None:
         """Go back to the frozen layer and the adapter beside it."""

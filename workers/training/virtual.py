@@ -25,7 +25,7 @@ class VirtualTokens(Protocol):
             rows: Of the batch.
 
         Returns:
-            Shape ``(rows, count, hidden)``, in the type of the trained weights; None for prefix tuning.
+            Shape ``(rows, count, hidden)``, in the type of the text's embeddings; None for prefix tuning.
         """
         ...
 
@@ -36,6 +36,7 @@ class VirtualTokens(Protocol):
             rows: Of the batch.
 
         Returns:
-            A cache of length ``count`` that is the caller's own, fresh for every call; None for prompt tuning.
+            A cache of length ``count`` that is the caller's own, fresh for every call; None for prompt
+            tuning.
         """
         ...

@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 
-from orchestrator.contracts import InvalidConfigError
 from tests.support.tiny import make_base
 from workers.models.base import BaseModel, load_base
-from workers.training.adapters import add_adapter, target_module_names
+from workers.training.adapters import add_adapter
 from workers.training.hyperparameters import Hyperparameters
 from workers.training.lora import dropout_mask, lora_sum, merged
 
@@ -127,32 +126,6 @@ def test_a_fresh_adapter_changes_nothing_and_depends_on_its_trial_alone(loaded_b
     for name, weight in one.parameters.items():
         assert torch.equal(weight, again.parameters[name])
         assert ("lora_B" in name) == torch.equal(weight, two.parameters[name])
-
-
-@pytest.mark.parametrize(
-    ("role", "names"),
-    [
-        ("qv", ["qkv_proj"]),
-        ("attn", ["o_proj", "qkv_proj"]),
-        ("mlp", ["down_proj", "gate_up_proj"]),
-        ("all-linear", ["down_proj", "gate_up_proj", "o_proj", "qkv_proj"]),
-    ],
-)
-def test_roles_are_fused_layers_in_phi3(loaded_base: BaseModel, role: str, names: list[str]) -> None:
-    assert target_module_names(loaded_base.model, role) == names
-
-
-def test_roles_are_separate_layers_elsewhere() -> None:
-    names = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head")
-    model = torch.nn.ModuleDict({name: torch.nn.Linear(1, 1) for name in names})
-    assert target_module_names(model, "qv") == ["q_proj", "v_proj"]
-    assert target_module_names(model, "all-linear") == sorted(names[:-1])
-
-
-def test_a_model_without_the_layers_is_an_invalid_config() -> None:
-    model = torch.nn.ModuleDict({"c_attn": torch.nn.Linear(1, 1)})
-    with pytest.raises(InvalidConfigError, match=r"no attn layers .* c_attn"):
-        target_module_names(model, "attn")
 
 
 def test_a_dropped_model_is_freed_at_once(tmp_path: Path) -> None:
