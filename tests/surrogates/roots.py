@@ -1,13 +1,14 @@
 """A sweep's root with trials that were never trained, written through the real ledger."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ConfigSpace import Categorical, ConfigurationSpace, Float
 
 from orchestrator.contracts import (
+    Config,
     CurvePoint,
     Outcome,
     TaskId,
@@ -32,27 +33,36 @@ EPOCHS = 3
 
 def write_root(root: Path, *, tasks: int, configs: int, first_task: int = 0) -> None:
     """Write, or add to, a root: the last config diverges, and one more trial a task ends in our own error."""
-    layout = RootLayout(root)
-    layout.space_json.write_text(SPACE_JSON)
-    rng = np.random.default_rng(first_task)
     rates = np.geomspace(1e-4, 3e-2, configs)
+    listed: list[Config] = [
+        {"learning_rate": float(rate), "optim": "lion" if place % 2 else "adamw"}
+        for place, rate in enumerate(rates)
+    ]
+    failed: Config = {"learning_rate": 0.05, "optim": "lion"}
+    write_trials(root, SPACE_JSON, tasks=range(first_task, first_task + tasks), configs=listed, failed=failed)
+
+
+def write_trials(
+    root: Path, space_json: str, *, tasks: Sequence[int], configs: Sequence[Config], failed: Config
+) -> None:
+    """Write, or add to, a root: every config on every task, of which the last diverges; one more fails."""
+    layout = RootLayout(root)
+    layout.space_json.write_text(space_json)
+    rng = np.random.default_rng(tasks[0])
     with Ledger.open(root) as ledger:
-        for number in range(first_task, first_task + tasks):
+        for number in tasks:
             ledger.record_task(_task(number))
-            for place, rate in enumerate(rates):
-                config = {"learning_rate": float(rate), "optim": "lion" if place % 2 else "adamw"}
-                outcome = Outcome.DIVERGED if place == configs - 1 else Outcome.COMPLETED
+            for place, config in enumerate(configs):
+                outcome = Outcome.DIVERGED if place == len(configs) - 1 else Outcome.COMPLETED
                 _write_trial(ledger, _trial(number, config), outcome, rng)
-            _write_trial(
-                ledger, _trial(number, {"learning_rate": 0.05, "optim": "lion"}), Outcome.FAILED, rng
-            )
+            _write_trial(ledger, _trial(number, failed), Outcome.FAILED, rng)
 
 
 def _write_trial(ledger: Ledger, trial: Trial, outcome: Outcome, rng: np.random.Generator) -> None:
     attempt = ledger.grant(trial.trial_id, WorkerId("w"))
     ledger.record_started(trial.trial_id, attempt)
     epochs = EPOCHS if outcome is Outcome.COMPLETED else 1
-    rate = float(trial.config["learning_rate"])  # type: ignore[arg-type]
+    rate = next(float(v) for name, v in trial.config.items() if name.endswith("learning_rate"))  # type: ignore[arg-type]
     for epoch in range(1, epochs + 1):
         loss = float((np.log10(rate) + 2.5) ** 2 + 2.0 / epoch + 0.01 * rng.random())
         ledger.record_point(_point(trial, attempt, epoch, loss))
@@ -60,7 +70,7 @@ def _write_trial(ledger: Ledger, trial: Trial, outcome: Outcome, rng: np.random.
     ledger.commit()
 
 
-def _trial(number: int, config: dict[str, Any]) -> Trial:
+def _trial(number: int, config: Config) -> Trial:
     return Trial(
         task_id=TaskId(f"task-{number}"),
         task_source=f"worlds:{number}",
