@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 
 from orchestrator.metadataset.durable import Fault, no_fault
+from workers.metafeatures import FeatureCache
+from workers.judge import JudgeSettings
 from workers.session import WorkerSession
 from workers.tasks.loading import load_task as load_task_from_source
 from workers.tasks.records import Task
@@ -20,6 +22,7 @@ def resident_session(
     threads: int = 1,
     device: str | None = None,
     stalled_after_s: float = math.inf,
+    judge: JudgeSettings | None = None,
     load_task: Callable[[str], Task] = load_task_from_source,
     fault: Fault = no_fault,
 ) -> WorkerSession:
@@ -31,6 +34,7 @@ def resident_session(
         threads: CPU threads of torch; results are reproducible bit for bit with one.
         device: As torch names it; None: the first GPU, else the CPU.
         stalled_after_s: Seconds without a step of training after which it counts as hung.
+        judge: Who judges answers after every epoch; None: no one.
         load_task: From a trial's ``task_source`` to its task.
         fault: Called at named points.
 
@@ -38,5 +42,13 @@ def resident_session(
         The session, its training thread running.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    trainer = Trainer(Path(root), load_task=load_task, device=device, threads=threads, fault=fault)
+    trainer = Trainer(
+        Path(root),
+        load_task=load_task,
+        measure_task=FeatureCache().measure_encoded,
+        device=device,
+        threads=threads,
+        judge=judge,
+        fault=fault,
+    )
     return WorkerSession(worker_id, trainer, stalled_after_s=stalled_after_s)

@@ -23,7 +23,7 @@ from surrogates.client import SurrogateClient
 from surrogates.metadataset import MetaDataset
 from surrogates.plan import Plan, Prediction
 from surrogates.recommender import Recommender
-from workers.metafeatures import measure
+from workers.metafeatures import FeatureCache
 from workers.models.base import BaseModel, load_base
 from workers.space import SearchSpace
 from workers.tasks.loading import load_task
@@ -178,7 +178,7 @@ def recommend(task_source: str, budget_s: float, *, root: Path | None = None, k:
 
 
 def _features(root: Path, task: Task, base: BaseModel, spec: SweepSpec) -> Mapping[str, float]:
-    """Return a task's meta-features: those on record, or measured now."""
+    """Return a task's meta-features: those on record, or kept on this machine, or measured now."""
     recorded = MetaDatasetReader(root).tasks()
     rows = recorded.loc[
         (recorded["task_id"] == task.task_id) & (recorded["base_fingerprint"] == base.fingerprint)
@@ -186,7 +186,7 @@ def _features(root: Path, task: Task, base: BaseModel, spec: SweepSpec) -> Mappi
     for text in rows["meta_features"]:
         features: dict[str, float] = json.loads(text)
         return features
-    return measure(task, base=base, settings=spec.training_settings())
+    return FeatureCache().measure(task, base, spec.training_settings())
 
 
 def _ask(root: Path, question: Mapping[str, Any]) -> tuple[Plan, str]:
