@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from orchestrator.metadataset.durable import Fault, no_fault
-from workers.metafeatures import FeatureCache
 from workers.judge import JudgeSettings
+from workers.metafeatures import FeatureCache
 from workers.session import WorkerSession
 from workers.tasks.loading import load_task as load_task_from_source
 from workers.tasks.records import Task
