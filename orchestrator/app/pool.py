@@ -22,6 +22,7 @@ from cluster.nodes import WorkerSize, answers, is_lost, live_nodes, no_slot_erro
 from orchestrator.app.workforce import Answer, WorkerDown, WorkerSaid, WorkerUp
 from orchestrator.contracts import Command, SweepInterruptedError, WorkerId
 from workers.actor import TrainerActor
+from workers.judge import JudgeSettings
 
 EXCHANGE_S = 0.25
 """How long a worker with nothing to report holds a call: the longest a command waits to be delivered."""
@@ -78,6 +79,8 @@ class WorkerTerms:
     """So is one whose training makes no step for so long."""
     start_s: float
     """Seconds to wait for a node that holds a worker, when none does."""
+    judge: JudgeSettings | None = None
+    """Of those that finetune: who judges their answers."""
 
 
 @dataclass(slots=True)
@@ -154,11 +157,13 @@ class WorkerPool:
         # The driver's process id keeps a later driver's workers apart in logs and in the journal of attempts.
         worker_id = WorkerId(f"{os.uname().nodename}-{os.getpid()}-{next(self._names)}")
         size = self._terms.size
+        options = {} if self._terms.is_rehearsal else {"judge": self._terms.judge}
         actor = TrainerActor.options(num_cpus=size.cpus, num_gpus=size.gpus).remote(
             self._root,
             worker_id,
             is_rehearsal=self._terms.is_rehearsal,
             stalled_after_s=self._terms.stalled_after_s,
+            **options,
         )
         self._members[worker_id] = _Member(actor, actor.describe.remote(), time.monotonic())
 

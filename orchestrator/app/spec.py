@@ -22,6 +22,7 @@ from pydantic import (
 
 from orchestrator.app.scheduler_entry import SchedulerEntry
 from orchestrator.contracts import InputError, TrainingSettings
+from workers.judge import JudgeSettings
 from workers.models.location import rehearsal_epoch_s
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -81,7 +82,27 @@ class WorkersEntry(_Strict):
     """How long to wait for a node that holds a worker, where the cluster has none yet."""
 
 
-_NOT_IDENTITY = frozenset({"workers", "keep_adapters", "keep_checkpoints", "trial_timeout_s", "mirror"})
+class JudgeEntry(_Strict):
+    """A language model that judges answers after every epoch; see ``JudgeSettings``."""
+
+    url: str = Field(min_length=1)
+    """Base URL of an OpenAI-compatible endpoint that every worker reaches."""
+    model: str = Field(min_length=1)
+    api_key_env: str | None = None
+    """Environment variable, of driver and workers, that holds the endpoint's key."""
+    max_examples: PositiveInt | None = None
+    """Judged of each split; the first so many."""
+    concurrency: PositiveInt = 4
+    timeout_s: Annotated[float, Field(gt=0)] = 60.0
+
+    def settings(self) -> JudgeSettings:
+        """Return what workers are given; an ``InputError`` says what can't be."""
+        return JudgeSettings(**self.model_dump())
+
+
+_NOT_IDENTITY = frozenset(
+    {"workers", "keep_adapters", "keep_checkpoints", "trial_timeout_s", "mirror", "judge"}
+)
 """Keys that may differ when a root is continued: they change neither the trials nor their numbers."""
 
 
@@ -116,6 +137,9 @@ class SweepSpec(_Strict):
     """Seconds of training and evaluation after which a trial ends as ``timed_out``."""
     mirror: str | None = None
     """Where the parts are published as well: ``s3://bucket/prefix``, ``gs://...`` or ``file:///...``."""
+
+    judge: JudgeEntry | None = None
+    """Scores answers beside exact match and the like; None asks no one."""
 
     @field_validator("base_model")
     @classmethod
@@ -156,6 +180,16 @@ class SweepSpec(_Strict):
             if twice:
                 raise ValueError(f"{what} names {', '.join(twice)} more than once; name each once")
         return self
+
+    @field_validator("judge")
+    @classmethod
+    def _check_judge(cls, judge: JudgeEntry | None) -> JudgeEntry | None:
+        try:
+            if judge is not None:
+                judge.settings()
+        except InputError as err:
+            raise ValueError("; ".join(err.problems)) from err
+        return judge
 
     def training_settings(self) -> TrainingSettings:
         """Return the settings every trial of the sweep shares."""
@@ -254,6 +288,7 @@ def _known_keys(parents: list[str]) -> list[str]:
         "workers": WorkersEntry,
         "configs": ConfigsEntry,
         "tasks": TaskEntry,
+        "judge": JudgeEntry,
     }
     model = models.get(parents[0] if parents else "")
     return list(model.model_fields) if model else []

@@ -2,7 +2,10 @@
 
 import logging
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +17,7 @@ from orchestrator.app.driver import SweepDriver, TrialTerms
 from orchestrator.app.history import past_of, planned_rows, points_on_record
 from orchestrator.app.inputs import copy_tasks
 from orchestrator.app.logs import driver_log
+from orchestrator.app.own_process import OwnProcess
 from orchestrator.app.plan import SweepPlan, plan_sweep
 from orchestrator.app.pool import WorkerPool, WorkerTerms
 from orchestrator.app.progress import ProgressDisplay
@@ -23,17 +27,22 @@ from orchestrator.app.spec import SweepSpec
 from orchestrator.app.stopping import StopFile
 from orchestrator.app.tally import Snapshot, Tally
 from orchestrator.app.tune_rules import tune_rule
+from orchestrator.app.workforce import Workforce
 from orchestrator.contracts import DescribeTask
 from orchestrator.metadataset.layout import RootLayout
 from orchestrator.metadataset.ledger import Ledger
 from orchestrator.metadataset.mirror import Mirror, MirrorState
 from orchestrator.metadataset.reader import MetaDatasetReader
 from orchestrator.scheduling import Scheduler
+from workers.judge import Judge
 
 LAST_SYNC_S = 60.0
 """How long the end of a sweep waits for its mirror."""
 
 TALLY_COLUMNS = ("trial_id", "task_id", "config_id", "epoch", "eval_loss", "eval_exact_match")
+
+_Hire = Callable[[Callable[[], int]], AbstractContextManager[Workforce]]
+"""From how many workers there is work for to the workers, for as long as the scope lasts."""
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +71,8 @@ def run_sweep(
     address: str | None = None,
     console: Console | None = None,
     copies_tasks: bool = False,
+    plan: SweepPlan | None = None,
+    in_process: bool = False,
 ) -> SweepReport:
     """Start a sweep in a root, or continue it.
 
@@ -71,6 +82,8 @@ def run_sweep(
         address: A running Ray cluster; None: an embedded one.
         console: Where progress is shown; None shows nothing.
         copies_tasks: Whether task files are copied into the root first, so that workers find them there.
+        plan: What to run instead of what the spec lays out; its tasks are those to be described.
+        in_process: Whether one worker trains in this process, without Ray, whatever ``address`` says.
 
     Returns:
         The report; not done if SIGINT, SIGTERM or the root's stop file asked to stop.
@@ -85,16 +98,16 @@ def run_sweep(
     if copies_tasks:
         spec = copy_tasks(spec, layout)
     check_claim(root, spec)
-    plan = plan_sweep(spec)
+    plan = plan or plan_sweep(spec)
     claim(root, spec, plan.trials, plan.space.to_json())
+    console = console or Console(quiet=True)
+    hire: _Hire = partial(_here, spec, layout) if in_process else partial(_on_cluster, spec, layout, address)
     with Ledger.open(root) as ledger, driver_log(layout):
         if spec.mirror is None:
-            return _drive(spec, plan, layout, ledger, address, console or Console(quiet=True), mirror=None)
+            return _drive(spec, plan, layout, ledger, hire, console, mirror=None)
         mirror = Mirror.open(spec.mirror, layout)
         try:
-            report = _drive(
-                spec, plan, layout, ledger, address, console or Console(quiet=True), mirror=mirror
-            )
+            report = _drive(spec, plan, layout, ledger, hire, console, mirror=mirror)
         finally:
             state = mirror.close(LAST_SYNC_S)
         return replace(report, mirror=state)
@@ -105,7 +118,7 @@ def _drive(
     plan: SweepPlan,
     layout: RootLayout,
     ledger: Ledger,
-    address: str | None,
+    hire: _Hire,
     console: Console,
     *,
     mirror: Mirror | None,
@@ -130,13 +143,14 @@ def _drive(
         ledger.publish()
         return SweepReport(root=layout.root, is_done=True, snapshot=tally.snapshot(running=0, workers=0))
 
+    if spec.judge is not None:
+        Judge(spec.judge.settings()).check()
+
     def unfinished() -> int:
         counts = scheduler.counts()
         return max(len(plan.trials) - counts["finished"] - counts["standing_by"], len(to_describe), 1)
 
-    with connected(address) as connection:
-        terms = _worker_terms(spec, is_embedded=connection.is_embedded)
-        pool = WorkerPool(str(layout.root), connection.address, terms, wanted=unfinished)
+    with hire(unfinished) as pool:
         driver = SweepDriver(
             plan.trials,
             layout=layout,
@@ -147,6 +161,7 @@ def _drive(
             tally=tally,
             to_describe=to_describe,
             terms=TrialTerms(time_limit_s=spec.trial_timeout_s, keep_checkpoints=spec.keep_checkpoints),
+            data_revisions=plan.data_revisions,
         )
 
         def snapshot() -> Snapshot:
@@ -172,6 +187,22 @@ def _drive(
     return SweepReport(root=layout.root, is_done=is_done, snapshot=snapshot())
 
 
+@contextmanager
+def _on_cluster(
+    spec: SweepSpec, layout: RootLayout, address: str | None, wanted: Callable[[], int]
+) -> Iterator[Workforce]:
+    """Hire as many workers as a Ray cluster holds and the sweep can use."""
+    with connected(address) as connection:
+        terms = _worker_terms(spec, is_embedded=connection.is_embedded)
+        yield WorkerPool(str(layout.root), connection.address, terms, wanted=wanted)
+
+
+@contextmanager
+def _here(spec: SweepSpec, layout: RootLayout, _wanted: Callable[[], int]) -> Iterator[Workforce]:
+    """Hire one worker in this process."""
+    yield OwnProcess(layout.root, is_rehearsal=spec.is_rehearsal)
+
+
 def _worker_terms(spec: SweepSpec, *, is_embedded: bool) -> WorkerTerms:
     entry = spec.workers
     return WorkerTerms(
@@ -181,6 +212,7 @@ def _worker_terms(spec: SweepSpec, *, is_embedded: bool) -> WorkerTerms:
         heartbeat_s=entry.heartbeat_s,
         stalled_after_s=entry.stalled_after_s,
         start_s=0.0 if is_embedded else entry.start_timeout_s,
+        judge=None if spec.judge is None else spec.judge.settings(),
     )
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,10 +19,12 @@ from orchestrator.contracts import (
     TrialStarted,
 )
 from orchestrator.metadataset.durable import Fault
+from workers.judge import Judge, JudgedItem
+from workers.tasks.records import Example, Task
 from workers.training.checkpoints import CheckpointStore
 from workers.training.control import Decision, TrainerControl
 from workers.training.encoding import EncodedTask
-from workers.training.evaluation import evaluate_splits
+from workers.training.evaluation import SplitMetrics, evaluate_splits
 from workers.training.export import export_adapter
 from workers.training.lora import merged
 from workers.training.memory import peak_memory_bytes
@@ -68,6 +70,7 @@ class Surroundings:
     device: torch.device
     device_name: str
     fault: Fault
+    judge: Judge | None
 
 
 class Attempt:
@@ -77,7 +80,8 @@ class Attempt:
         lease: What was leased.
         run: The trial's state, fresh.
         tokenizer: The base model's.
-        encoded: The trial's task.
+        task: The trial's.
+        encoded: The same as tokens.
         lent: By the worker.
         control: Takes reports and says how far to train.
         progress: Kept up to date, for whoever has to say how the attempt ended.
@@ -88,6 +92,7 @@ class Attempt:
         lease: Lease,
         run: TrialRun,
         tokenizer: PreTrainedTokenizerBase,
+        task: Task,
         encoded: EncodedTask,
         lent: Surroundings,
         control: TrainerControl,
@@ -96,6 +101,7 @@ class Attempt:
         self._lease = lease
         self._run = run
         self._tokenizer = tokenizer
+        self._task = task
         self._encoded = encoded
         self._lent = lent
         self._control = control
@@ -177,6 +183,7 @@ class Attempt:
                 [self._encoded.validation, self._encoded.test],
                 trial.settings,
                 self._beat,
+                virtual=run.adapted.virtual,
             )
         validation, test = held_out
         if not all(split.loss <= trial.settings.diverged_loss for split in held_out):
@@ -184,6 +191,9 @@ class Attempt:
                 f"after epoch {epoch} the loss is {validation.loss:g} nats on validation and {test.loss:g} "
                 f"on test, beyond diverged_loss = {trial.settings.diverged_loss:g}"
             )
+        evaluated = time.perf_counter()
+        cpu_s = time.process_time() - cpu_start
+        verdicts = self._judged(self._task.validation, validation), self._judged(self._task.test, test)
         return CurvePoint(
             trial_id=trial.trial_id,
             attempt=lease.attempt,
@@ -201,11 +211,25 @@ class Attempt:
             test_exact_match=test.exact_match,
             test_token_f1=test.token_f1,
             train_s=progress.trained_s,
-            eval_s=time.perf_counter() - trained,
-            cpu_s=time.process_time() - cpu_start,
+            eval_s=evaluated - trained,
+            cpu_s=cpu_s,
             peak_memory_bytes=peak_memory_bytes(self._lent.device),
             device=self._lent.device_name,
+            eval_rouge_l=validation.rouge_l,
+            test_rouge_l=test.rouge_l,
+            eval_judge=verdicts[0],
+            test_judge=verdicts[1],
+            generation_s=validation.generation_s + test.generation_s,
+            judge_s=None if self._lent.judge is None else time.perf_counter() - evaluated,
         )
+
+    def _judged(self, examples: Sequence[Example], metrics: SplitMetrics) -> float | None:
+        """Return the judge's mean over a split's answers; None without a judge, or without verdicts."""
+        if self._lent.judge is None:
+            return None
+        asked = zip(examples, metrics.answers, strict=False)  # the first ``max_eval_examples`` were answered
+        items = [JudgedItem(example.question, example.answer, answer) for example, answer in asked]
+        return self._lent.judge.score(items, beat=self._beat).mean
 
     def _export(self) -> None:
         """Publish the adapter of the best epoch."""

@@ -26,6 +26,7 @@ from orchestrator.contracts import (
     TrialId,
 )
 from orchestrator.metadataset.durable import Fault, no_fault
+from workers.judge import Judge, JudgeSettings
 from workers.metafeatures import measure_encoded
 from workers.models.base import BaseCache
 from workers.tasks.records import Task
@@ -55,6 +56,7 @@ class Trainer:
         measure_task: Measure = measure_encoded,
         device: str = "cpu",
         threads: int | None = None,
+        judge: JudgeSettings | None = None,
         fault: Fault = no_fault,
     ) -> None:
         """Start with nothing loaded.
@@ -65,6 +67,7 @@ class Trainer:
             measure_task: From a task and a base model to meta-features.
             device: As torch names it.
             threads: CPU threads of torch; with one, results are reproducible bit for bit. None: its own.
+            judge: Who judges answers after every epoch; None: no one.
             fault: Called at named points.
         """
         self._threads = threads
@@ -80,6 +83,7 @@ class Trainer:
             device=self._device,
             device_name=device_name(self._device),
             fault=fault,
+            judge=None if judge is None else Judge(judge),
         )
 
     def prepare(self) -> None:
@@ -124,11 +128,9 @@ class Trainer:
         settings = command.settings
         base = self._bases.get(command.base_model, quant="none", dtype=settings.compute_dtype)
         task = self._task(command.source, command.task_id)
-        encoded = self._encodings.get(
-            base.tokenizer, base.fingerprint, task, max_length_tokens=settings.max_length_tokens
-        )
+        encoded = self._encodings.get(base, task, max_length_tokens=settings.max_length_tokens)
         features = self._measure_task(task, encoded, base, settings)
-        return task_record(task, command.source, command.name, base, features)
+        return task_record(task, encoded, command.source, command.name, base, features)
 
     def _train_one(self, lease: Lease, control: TrainerControl) -> None:
         """Run one attempt; whatever goes wrong becomes its outcome."""
@@ -177,11 +179,9 @@ class Trainer:
                 f"was {trial.base_fingerprint}; give every node the same files"
             )
         task = self._task(trial.task_source, trial.task_id)
-        encoded = self._encodings.get(
-            base.tokenizer, base.fingerprint, task, max_length_tokens=trial.settings.max_length_tokens
-        )
+        encoded = self._encodings.get(base, task, max_length_tokens=trial.settings.max_length_tokens)
         run = TrialRun(trial, hyper, base, encoded)
-        return Attempt(lease, run, base.tokenizer, encoded, self._lent, control, progress)
+        return Attempt(lease, run, base.tokenizer, task, encoded, self._lent, control, progress)
 
     def _task(self, source: str, task_id: TaskId) -> Task:
         """Return a task, loading it the first time; its rows must be those that were planned."""

@@ -46,6 +46,12 @@ def parse(**changes: Any) -> Any:
             {"mirror": "s3://me:secret@bucket/x"},
             r"mirror holds credentials, which would be kept; [^:@]*the environment$",
         ),
+        ({"judge": {"url": "http://a/v1"}}, r"`judge.model` is missing"),
+        (
+            {"judge": {"url": "http://a/v1", "model": "m", "key": "k"}},
+            r"unknown key `judge.key`; known.* url",
+        ),
+        ({"judge": {"url": "ftp://a", "model": "m"}}, r"`judge`: 'ftp://a' is no URL of an endpoint"),
         ({"trial_timeout_s": 0}, r"`trial_timeout_s`: .*greater than 0, got 0"),
         ({"name": "a/b"}, r"`name`: .*got 'a/b'"),
     ],
@@ -110,6 +116,7 @@ def test_scheduler_survives_being_written_and_read_back(scheduler: object) -> No
         {"keep_checkpoints": True},
         {"trial_timeout_s": 60},
         {"mirror": "s3://bucket/prefix"},
+        {"judge": {"url": "http://localhost:8000/v1", "model": "m", "max_examples": 8}},
     ],
 )
 def test_what_changes_no_numbers_does_not_make_another_sweep(changes: dict[str, Any]) -> None:
