@@ -25,5 +25,5 @@ VARIANTS: Mapping[str, Config] = {
     "orthogonal": {"init_lora_weights": "orthogonal", "lora_r": 4},
     "eva": {"init_lora_weights": "eva", "lora_r": 4},
     "eva, dora": {"init_lora_weights": "eva", "lora_r": 4, "use_dora": True},
-    "loftq": {"init_lora_weights": "loftq", "lora_r": 4, "quant": "nf4"},
+    "loftq": {"init_lora_weights": "loftq", "lora_r": 4},
 }

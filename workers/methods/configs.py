@@ -47,7 +47,7 @@ def peft_config(hyper: Hyperparameters, facts: ModelFacts, trial_id: str, **base
 _Builder = Callable[[Hyperparameters, ModelFacts, str, dict[str, Any]], PeftConfig]
 
 
-def _lora(hyper: Hyperparameters, _facts: ModelFacts, _trial_id: str, shared: dict[str, Any]) -> PeftConfig:
+def _lora(hyper: Hyperparameters, facts: ModelFacts, _trial_id: str, shared: dict[str, Any]) -> PeftConfig:
     begins = hyper.init_lora_weights
     return LoraConfig(
         r=hyper.lora_r,
@@ -56,6 +56,7 @@ def _lora(hyper: Hyperparameters, _facts: ModelFacts, _trial_id: str, shared: di
         use_rslora=hyper.use_rslora,
         use_dora=hyper.use_dora,
         init_lora_weights=begins if begins in _PEFTS_OWN else True,
+        fan_in_fan_out=_is_transposed(hyper, facts),
         corda_config=CordaConfig() if begins == "corda" else None,
         **shared,
     )
@@ -69,12 +70,18 @@ def _oft(hyper: Hyperparameters, _facts: ModelFacts, _trial_id: str, shared: dic
     return OFTConfig(oft_block_size=hyper.oft_block_size, **shared)
 
 
-def _ia3(_hyper: Hyperparameters, facts: ModelFacts, _trial_id: str, shared: dict[str, Any]) -> PeftConfig:
-    return IA3Config(feedforward_modules=scaled_inputs(facts), **shared)
+def _ia3(hyper: Hyperparameters, facts: ModelFacts, _trial_id: str, shared: dict[str, Any]) -> PeftConfig:
+    scaled = scaled_inputs(facts)
+    return IA3Config(feedforward_modules=scaled, fan_in_fan_out=_is_transposed(hyper, facts), **shared)
 
 
-def _vera(hyper: Hyperparameters, _facts: ModelFacts, trial_id: str, shared: dict[str, Any]) -> PeftConfig:
-    return VeraConfig(r=hyper.vera_r, projection_prng_key=keyed_seed(trial_id, "vera"), **shared)
+def _vera(hyper: Hyperparameters, facts: ModelFacts, trial_id: str, shared: dict[str, Any]) -> PeftConfig:
+    return VeraConfig(
+        r=hyper.vera_r,
+        projection_prng_key=keyed_seed(trial_id, "vera"),
+        fan_in_fan_out=_is_transposed(hyper, facts),
+        **shared,
+    )
 
 
 def _prefix(hyper: Hyperparameters, _facts: ModelFacts, _trial_id: str, shared: dict[str, Any]) -> PeftConfig:
@@ -88,6 +95,11 @@ def _prompt(hyper: Hyperparameters, _facts: ModelFacts, _trial_id: str, shared: 
         num_transformer_submodules=1,
         **shared,
     )
+
+
+def _is_transposed(hyper: Hyperparameters, facts: ModelFacts) -> bool:
+    """Whether the layers' weights are inputs by outputs; bitsandbytes turns round what it quantises."""
+    return facts.is_transposed and hyper.quant == "none"
 
 
 _BUILDERS: Mapping[str, _Builder] = MappingProxyType(

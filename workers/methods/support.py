@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _OF_BOTH_SIDES = ("pissa_niter_16", "olora", "corda", "loftq")
 """Initialisations made of singular vectors, or of a QR decomposition, of a layer's weights."""
 
+_NOT_TRANSPOSED = ("miss", "oft", "olora", "loftq")
+
 
 def target_names(hyper: Hyperparameters, facts: "ModelFacts") -> list[str]:
     """Return the names of the layers that get an adapter.
@@ -58,7 +60,12 @@ def refusals(hyper: Hyperparameters, facts: "ModelFacts") -> list[str]:
         layers = targeted(facts.linear_layers, target_names(hyper, facts))
     except InvalidConfigError as error:
         return [*problems, str(error)]
-    return [*problems, *_misfits(hyper, layers), *_virtual_misfits(hyper, facts)]
+    return [
+        *problems,
+        *_transposed_misfits(hyper, facts),
+        *_misfits(hyper, layers),
+        *_virtual_misfits(hyper, facts),
+    ]
 
 
 def check_support(hyper: Hyperparameters, facts: "ModelFacts") -> None:
@@ -74,6 +81,19 @@ def check_support(hyper: Hyperparameters, facts: "ModelFacts") -> None:
     problems = refusals(hyper, facts)
     if problems:
         raise InvalidConfigError("; ".join(problems))
+
+
+def _transposed_misfits(hyper: Hyperparameters, facts: "ModelFacts") -> Iterator[str]:
+    """Yield what there is not for layers whose weights are inputs by outputs."""
+    if not facts.is_transposed:
+        return
+    named = {"peft_method": hyper.peft_method, "init_lora_weights": hyper.init_lora_weights}
+    for name, value in named.items():
+        if value in _NOT_TRANSPOSED:
+            yield (
+                f"{name} = {value} is not made for layers with transposed weights, as {facts.model_type} has "
+                "them; take lora with another initialisation, ia3 or vera"
+            )
 
 
 def _misfits(hyper: Hyperparameters, layers: dict[str, tuple[int, int]]) -> Iterator[str]:

@@ -42,6 +42,8 @@ class ModelFacts:
     """Places that a layer with local attention sees; None where all layers see everything."""
     tied_embeddings: bool
     """Whether the head's weights are those of the input embeddings."""
+    is_transposed: bool = False
+    """Whether linear layers have their weights the other way round, inputs by outputs, as GPT-2's do."""
 
     @staticmethod
     def of(location: ModelLocation) -> "ModelFacts":
@@ -131,11 +133,12 @@ def _read_facts(location: ModelLocation) -> ModelFacts:
         max_positions=getattr(decoder, "max_position_embeddings", None),
         sliding_window=window if window and getattr(decoder, "use_sliding_window", True) else None,
         tied_embeddings=head is not None and head.weight is model.get_input_embeddings().weight,
+        is_transposed=any(isinstance(module, Conv1D) for module in model.modules()),
     )
 
 
 def _features(layer: torch.nn.Linear | Conv1D) -> tuple[int, int]:
-    """Return features in and out; GPT-2's layers have their weights the other way round."""
+    """Return features in and out."""
     rows, columns = layer.weight.shape
     return (rows, columns) if isinstance(layer, Conv1D) else (columns, rows)
 
