@@ -29,6 +29,22 @@ _CURVES = frozenset({Outcome.COMPLETED, Outcome.STOPPED, Outcome.TIMED_OUT})
 """Outcomes whose curve counts, as far as it goes."""
 ROOT_REPORTS = ("eval_exact_match",)
 """What is reported beside the main metric of a sweep's root."""
+ROOT_FEATURES = (
+    "train_examples",
+    "wordings_per_fact",
+    "prompt_tokens_mean",
+    "answer_tokens_mean",
+    "distinct_answers_share",
+    "compression_ratio",
+    "answer_overlap",
+    "answer_disagreement",
+    "zero_shot_loss",
+    "zero_shot_loss_sd",
+    "zero_shot_exact_match",
+    "gradient_norm",
+)
+"""Meta-features of a sweep's root that are learned from. Many more are measured; with seven or eight past
+tasks, each one more is one more by which they are told apart by chance."""
 _LOSSES = ("train_loss", "eval_loss", "test_loss")
 
 
@@ -123,12 +139,20 @@ class MetaDataset:
         )
 
     @classmethod
-    def from_root(cls, root: Path | str, metric: str = "eval_loss") -> "MetaDataset":
+    def from_root(
+        cls,
+        root: Path | str,
+        metric: str = "eval_loss",
+        *,
+        features: Collection[str] | None = ROOT_FEATURES,
+    ) -> "MetaDataset":
         """Read a sweep's root, also while it is running: finished trials only.
 
         Args:
             root: The root's folder.
             metric: Column of the curves that decides; the losses are minimised, everything else maximised.
+            features: Meta-features to learn from; None: all that its tasks have. A root that has none of
+                those named, since others measured it, is learned from by all that it has.
 
         Returns:
             The meta-dataset.
@@ -171,7 +195,7 @@ class MetaDataset:
                 str(key): json.loads(text)
                 for key, text in zip(rows["config_id"], rows["config"], strict=True)
             },
-            tasks=root_tasks(tasks, trials),
+            tasks=root_tasks(tasks, trials, features),
             space=Space.from_json(layout.space_json.read_text()),
             metric=metric,
             direction=Direction.MINIMISE if metric in _LOSSES else Direction.MAXIMISE,

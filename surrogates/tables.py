@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,13 +137,28 @@ def root_trials(trials: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
     return kept
 
 
-def root_tasks(tasks: pd.DataFrame, trials: pd.DataFrame) -> tuple[PastTask, ...]:
-    """Return described tasks, and by name those whose description is still under way."""
+def root_tasks(
+    tasks: pd.DataFrame, trials: pd.DataFrame, features: Collection[str] | None
+) -> tuple[PastTask, ...]:
+    """Return described tasks, and by name those whose description is still under way.
+
+    Args:
+        tasks: A root's table of tasks.
+        trials: Its table of trials.
+        features: Meta-features to keep; all, if it is None, or if some are named and no task has any of them.
+
+    Returns:
+        The tasks.
+    """
+    measured = [json.loads(text) for text in tasks["meta_features"]]
+    known = {name for found in measured for name in found}
+    kept = known if features is None else known.intersection(features)
+    if features and not kept:
+        kept = known
     described = {}
-    for row in tasks.to_dict(orient="records"):
-        raw = json.loads(row["meta_features"])
-        features = {name: math.nan if value is None else float(value) for name, value in raw.items()}
-        described[row["task_id"]] = PastTask(task_id=row["task_id"], name=row["name"], features=features)
+    for row, raw in zip(tasks.to_dict(orient="records"), measured, strict=True):
+        numbers = {name: math.nan if raw[name] is None else float(raw[name]) for name in raw if name in kept}
+        described[row["task_id"]] = PastTask(task_id=row["task_id"], name=row["name"], features=numbers)
     for row in trials.drop_duplicates("task_id").to_dict(orient="records"):
         bare = PastTask(task_id=row["task_id"], name=row["task_name"], features={})
         described.setdefault(row["task_id"], bare)
