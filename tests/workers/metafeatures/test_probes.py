@@ -100,7 +100,7 @@ def test_probe_run_takes_as_many_steps_whatever_the_length(
     monkeypatch.setattr(TrialRun, "_train_step", count)
     for answer, expected in (
         ("a", 16),
-        ("ten tokens more " * 3, 4),
+        ("ten tokens more " * 3, 5),
         ("a long answer of many words " * 15, 1),
     ):
         steps.clear()
