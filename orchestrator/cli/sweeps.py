@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: `foretune resume runs/tiny-1800 --with examples/tiny-1800.yaml`")(resume)
     app.command(epilog="Example: `foretune status runs/tiny-1800 --json`")(status)
     app.command(epilog="Example: `foretune verify runs/a --against runs/b`")(verify)
+    app.command(epilog="Example: `foretune reproduce 4471b40c --root runs/quickstart --epochs 3`")(reproduce)
 
 
 def quickstart(as_json: AsJson = False) -> int:
@@ -195,3 +196,39 @@ def verify(
         for certificate in certificates:
             typer.echo(certificate.render())
     return 0 if all(certificate.ok for certificate in certificates) else 1
+
+
+def reproduce(
+    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="A trial's id, or the beginning of it.")],
+    root: Annotated[Path, typer.Option(metavar="ROOT", help="The sweep that it belongs to.")],
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="A running Ray cluster; left out: here, without Ray."),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", help="Train and compare the first N epochs only.")
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the second run there; else it is removed.")
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(metavar="X", help="Differences up to X count as round-off of another machine.")
+    ] = 1e-3,
+    as_json: AsJson = False,
+) -> int:
+    """Run one trial again and compare its curve, epoch by epoch.
+
+    On the same kind of CPU the numbers are equal bit for bit. Where they are not, what else differs is named:
+    code, packages, device. A trial that failed is run until it fails alike.
+    """
+    from orchestrator.app.reproduce import reproduce as run_again
+
+    console = screen(quiet=as_json)
+    found = run_again(
+        root, trial, address=address, epochs=epochs, keep=keep, tolerance=tolerance, console=console
+    )
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), indent=2))
+    else:
+        console.print(found.render())
+    return 0 if found.ok else Exit.NO
