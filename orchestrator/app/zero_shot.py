@@ -18,7 +18,5 @@ def zero_shot(task: Task, base: BaseModel, settings: TrainingSettings) -> SplitM
     Returns:
         Loss, scores and answers.
     """
-    encoded = EncodingCache().get(
-        base.tokenizer, base.fingerprint, task, max_length_tokens=settings.max_length_tokens
-    )
+    encoded = EncodingCache().get(base, task, max_length_tokens=settings.max_length_tokens)
     return evaluate_split(base.model, base.tokenizer, encoded.test, settings)

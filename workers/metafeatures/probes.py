@@ -19,10 +19,10 @@ from workers.models.base import BaseModel
 from workers.models.facts import ModelFacts
 from workers.tasks.records import Task
 from workers.training.adapters import add_adapter
-from workers.training.batches import collate, split_by_tokens
+from workers.training.batches import split_by_tokens
 from workers.training.encoding import EncodedExample, EncodedTask
 from workers.training.evaluation import SplitMetrics, evaluate_split
-from workers.training.forward import target_logits, target_losses
+from workers.training.forward import make_batch, target_logits, target_losses
 from workers.training.hyperparameters import Hyperparameters
 from workers.training.run import DivergedError, TrialRun
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
 from orchestrator.contracts import InputError
+from workers.models.facts import attends_by_sdpa, model_class, read_config
 from workers.models.location import ModelLocation, base_fingerprint, locate
 from workers.models.quantisation import keep_trainable, quantisation_settings, shared_tensors
 
@@ -39,6 +40,11 @@ class BaseModel:
     quant: str
     dtype: str
 
+    @property
+    def is_encoder_decoder(self) -> bool:
+        """Whether an encoder reads the prompt and a decoder answers."""
+        return bool(self.model.config.is_encoder_decoder)
+
     def structure_copy(self) -> PreTrainedModel:
         """Return a model with modules of its own around the shared weights: to be wrapped and thrown away."""
         shared = {id(tensor): tensor for tensor in shared_tensors(self.model)}
@@ -58,32 +64,42 @@ def load_base(
         device: As torch names it.
 
     Returns:
-        The model with its tokenizer. A quantisation that can't be had here is an ``InvalidConfigError``.
+        The model, causal or encoder-decoder, with its tokenizer. A quantisation that can't be had here is an
+        ``InvalidConfigError``.
 
     Raises:
-        InputError: There is no such model, its weights are not safetensors, or it can't be read.
+        InputError: There is no such model, its weights are not safetensors or not all there, or it can't be
+            read.
     """
     location = locate(base_model)
+    config = read_config(location)
     options: dict[str, Any] = {"revision": location.revision} if location.revision else {}
-    weights = dict(options, dtype=_DTYPES[dtype], use_safetensors=True, attn_implementation="sdpa")
+    attention = "sdpa" if attends_by_sdpa(config) else "eager"
+    weights = dict(options, dtype=_DTYPES[dtype], use_safetensors=True, attn_implementation=attention)
     if quant != "none":
         settings = quantisation_settings(quant, _DTYPES[dtype])
         weights |= {"quantization_config": settings, "device_map": {"": device}}
     try:
         with _no_progress_bars():
             tokenizer = AutoTokenizer.from_pretrained(location.path_or_id, trust_remote_code=False, **options)
-            model = AutoModelForCausalLM.from_pretrained(
-                location.path_or_id, trust_remote_code=False, **weights
+            model, found = model_class(config).from_pretrained(
+                location.path_or_id, trust_remote_code=False, output_loading_info=True, **weights
             )
     except (OSError, ValueError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
             f"base model {base_model!r} can't be loaded from {location.path_or_id}: {reason}"
         ) from error
+    if found["missing_keys"]:
+        raise InputError(
+            f"base model {base_model!r}: {location.path_or_id} holds no weights called "
+            f"{', '.join(sorted(found['missing_keys'])[:3])}, and they are not made up; give a model saved with "
+            "its language head"
+        )
     if quant != "none":
         keep_trainable(model)
     else:
-        model.to(torch.device(device))  # type: ignore[arg-type]  # transformers wraps and mistypes it
+        model.to(torch.device(device))
     model.requires_grad_(False)
     model.train(False)
     return BaseModel(

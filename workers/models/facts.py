@@ -103,6 +103,11 @@ def model_class(config: PretrainedConfig) -> Any:
     return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
 
 
+def attends_by_sdpa(config: PretrainedConfig) -> bool:
+    """Whether torch's fused attention can be had; it knows no cap on scores, as Gemma 2 has."""
+    return bool(getattr(model_class(config)._model_mapping[type(config)], "_supports_sdpa", False))
+
+
 @lru_cache(maxsize=64)
 def _read_facts(location: ModelLocation) -> ModelFacts:
     config = read_config(location)

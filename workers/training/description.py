@@ -12,7 +12,7 @@ Measure = Callable[[Task, EncodedTask, BaseModel, TrainingSettings], Mapping[str
 
 
 def task_record(
-    task: Task, source: str, name: str, base: BaseModel, features: Mapping[str, float]
+    task: Task, encoded: EncodedTask, source: str, name: str, base: BaseModel, features: Mapping[str, float]
 ) -> TaskRecord:
     """Put a task's row together."""
     return TaskRecord(
@@ -24,4 +24,6 @@ def task_record(
         eval_examples=len(task.validation),
         test_examples=len(task.test),
         meta_features=features,
+        truncated_prompts=encoded.truncated_prompts,
+        truncated_answers=encoded.truncated_answers,
     )

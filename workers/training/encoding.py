@@ -1,16 +1,27 @@
-"""Examples as tokens: the chat template's prompt, then the answer and its end mark."""
+"""Tasks as tokens, within a length: what is too long is cut, and what is cut is counted.
+
+A prompt that is too long loses its beginning, but for marks that belong before any text. An answer that
+leaves no room for the end of its prompt loses its own end, and the end mark with it.
+"""
 
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from transformers import PreTrainedTokenizerBase
 
-from orchestrator.contracts import InputError
 from workers.tasks.records import SPLITS, Example, Task
+from workers.training.formats import Parts, tokenise
+
+if TYPE_CHECKING:
+    from workers.models.base import BaseModel
 
 _log = logging.getLogger(__name__)
+
+_LEAST_PROMPT_TOKENS = 32
+"""Tokens that an answer which is too long leaves to its prompt; where a quarter of all is less, that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +29,15 @@ class EncodedExample:
     """One example as the model sees it."""
 
     tokens: tuple[int, ...]
-    """Prompt, answer, end mark."""
+    """Prompt, answer, end mark; an encoder-decoder's encoder gets the first, its decoder the others."""
     prompt_tokens: int
     """How many of them are the prompt."""
     answer: str
-    """The gold answer, as text."""
+    """The gold answer, as text and whole."""
+    lost_prompt_tokens: int = 0
+    """Tokens that the prompt lost to ``max_length_tokens``."""
+    lost_answer_tokens: int = 0
+    """Tokens that the answer lost, its end mark among them."""
 
     @property
     def answer_tokens(self) -> tuple[int, ...]:
@@ -39,88 +54,91 @@ class EncodedTask:
     test: tuple[EncodedExample, ...]
     facts: tuple[str | None, ...]
     """Of the training examples: the fact each words."""
-    truncated_prompts: int
-    """Examples whose prompt lost its beginning to ``max_length_tokens``."""
+
+    @property
+    def truncated_prompts(self) -> int:
+        """Examples whose prompt lost its beginning to ``max_length_tokens``."""
+        return sum(example.lost_prompt_tokens > 0 for example in self._all())
+
+    @property
+    def truncated_answers(self) -> int:
+        """Examples whose answer lost its end."""
+        return sum(example.lost_answer_tokens > 0 for example in self._all())
+
+    def _all(self) -> tuple[EncodedExample, ...]:
+        return (*self.train, *self.validation, *self.test)
 
 
 def encode_examples(
-    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], *, max_length_tokens: int, where: str
-) -> tuple[list[EncodedExample], int]:
-    """Encode examples; a prompt that is too long loses its beginning, an answer is never cut.
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    *,
+    max_length_tokens: int,
+    where: str,
+    is_encoder_decoder: bool = False,
+) -> list[EncodedExample]:
+    """Encode examples in the form that the model takes.
 
     Args:
-        tokenizer: With a chat template.
+        tokenizer: The model's.
         examples: Questions and answers.
         max_length_tokens: Longest prompt and answer together.
         where: What the examples are, for error messages.
+        is_encoder_decoder: Whether the model is one.
 
     Returns:
-        The encoded examples in order, and how many prompts were cut.
-
-    Raises:
-        InputError: The tokenizer has no chat template, or an answer is too long or contains a special token.
+        The encoded examples in order. What can't be encoded is refused as by ``tokenise``.
     """
-    if not tokenizer.chat_template:
-        raise InputError(f"the tokenizer {tokenizer.name_or_path!r} has no chat template; use a chat model's")
-    special = {token: index for token, index in tokenizer.get_added_vocab().items() if token}
-    prompts, wholes = [], []
-    for number, example in enumerate(examples, start=1):
-        clash = next((token for token in special if token in example.answer), None)
-        if clash is not None:
-            raise InputError(f"{where}: the answer of example {number} contains the special token {clash!r}")
-        prompt, whole = _render(tokenizer, example)
-        prompts.append(prompt)
-        wholes.append(whole)
     if not examples:
-        return [], 0
-    prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
-    whole_ids = tokenizer(wholes, add_special_tokens=False)["input_ids"]
-    ends = {*special.values(), *tokenizer.all_special_ids}
-    encoded, cut = [], 0
-    for number, (example, prompt, whole) in enumerate(zip(examples, prompt_ids, whole_ids, strict=True), 1):
-        answer = whole[len(prompt) :]
-        if whole[: len(prompt)] != prompt:
-            # A token spans the border; generation starts from the prompt alone, so the answer starts there.
-            text = wholes[number - 1][len(prompts[number - 1]) :]
-            answer = tokenizer(text, add_special_tokens=False)["input_ids"]
-        end = next((place for place, token in enumerate(answer) if token in ends), None)
-        answer = [*answer, tokenizer.eos_token_id] if end is None else answer[: end + 1]
-        room = max_length_tokens - len(answer)
-        if room < 1:
-            raise InputError(
-                f"{where}: the answer of example {number} has {len(answer)} tokens, which leaves no room for "
-                f"its question in max_length_tokens = {max_length_tokens}; raise it, or leave the example out"
-            )
-        cut += len(prompt) > room
-        kept = prompt[-room:]
-        encoded.append(EncodedExample((*kept, *answer), len(kept), example.answer))
-    return encoded, cut
+        return []
+    parts = tokenise(tokenizer, examples, where=where, is_encoder_decoder=is_encoder_decoder)
+    return [
+        _fit(part, example.answer, max_length_tokens) for part, example in zip(parts, examples, strict=True)
+    ]
 
 
-def encode_task(tokenizer: PreTrainedTokenizerBase, task: Task, *, max_length_tokens: int) -> EncodedTask:
+def encode_task(
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    *,
+    max_length_tokens: int,
+    is_encoder_decoder: bool = False,
+) -> EncodedTask:
     """Encode a task's splits.
 
     Args:
-        tokenizer: With a chat template.
+        tokenizer: The model's.
         task: The task.
         max_length_tokens: Longest prompt and answer together.
+        is_encoder_decoder: Whether the model is one.
 
     Returns:
-        The encoded task. What can't be encoded is refused as by ``encode_examples``.
+        The encoded task. What can't be encoded is refused as by ``tokenise``.
     """
-    splits, cuts = {}, 0
-    for split in SPLITS:
-        where = f"task {task.name}, {split} split"
-        examples, cut = encode_examples(
-            tokenizer, task.split(split), max_length_tokens=max_length_tokens, where=where
+    splits = {
+        split: tuple(
+            encode_examples(
+                tokenizer,
+                task.split(split),
+                max_length_tokens=max_length_tokens,
+                where=f"task {task.name}, {split} split",
+                is_encoder_decoder=is_encoder_decoder,
+            )
         )
-        splits[split] = tuple(examples)
-        cuts += cut
-    if cuts:
-        fields = (task.name, cuts, max_length_tokens)
-        _log.warning("prompts cut at their start task=%s count=%d max_length_tokens=%d", *fields)
-    facts = tuple(example.fact for example in task.train)
-    return EncodedTask(facts=facts, truncated_prompts=cuts, **splits)
+        for split in SPLITS
+    }
+    encoded = EncodedTask(facts=tuple(example.fact for example in task.train), **splits)
+    for what, count in (("prompts", encoded.truncated_prompts), ("answers", encoded.truncated_answers)):
+        if count:
+            fields = (what, task.name, count, max_length_tokens)
+            _log.warning("%s cut task=%s count=%d max_length_tokens=%d", *fields)
+    return encoded
+
+
+def end_tokens(tokenizer: PreTrainedTokenizerBase, examples: Sequence[EncodedExample]) -> frozenset[int]:
+    """Return the tokens that end an answer: the marks behind those of the examples, the tokenizer's own."""
+    ends = {example.tokens[-1] for example in examples if not example.lost_answer_tokens}
+    return frozenset(ends if tokenizer.eos_token_id is None else ends | {tokenizer.eos_token_id})
 
 
 class EncodingCache:
@@ -130,26 +148,36 @@ class EncodingCache:
         self._max_tasks = max_tasks
         self._encoded: OrderedDict[tuple[str, str, int], EncodedTask] = OrderedDict()
 
-    def get(
-        self, tokenizer: PreTrainedTokenizerBase, fingerprint: str, task: Task, *, max_length_tokens: int
-    ) -> EncodedTask:
-        """Return a task encoded by the tokenizer of this fingerprint."""
-        key = (task.task_id, fingerprint, max_length_tokens)
+    def get(self, base: "BaseModel", task: Task, *, max_length_tokens: int) -> EncodedTask:
+        """Return a task as a base model takes it."""
+        key = (task.task_id, base.fingerprint, max_length_tokens)
         if key not in self._encoded:
-            self._encoded[key] = encode_task(tokenizer, task, max_length_tokens=max_length_tokens)
+            self._encoded[key] = encode_task(
+                base.tokenizer,
+                task,
+                max_length_tokens=max_length_tokens,
+                is_encoder_decoder=base.is_encoder_decoder,
+            )
             if len(self._encoded) > self._max_tasks:
                 self._encoded.popitem(last=False)
         self._encoded.move_to_end(key)
         return self._encoded[key]
 
 
-def _render(tokenizer: PreTrainedTokenizerBase, example: Example) -> tuple[str, str]:
-    """Return the prompt's text, and the text of prompt, answer and what the template puts after it."""
-    question = [{"role": "user", "content": example.question}]
-    prompt = str(tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True))
-    dialogue = [*question, {"role": "assistant", "content": example.answer}]
-    whole = str(tokenizer.apply_chat_template(dialogue, tokenize=False, add_generation_prompt=False))
-    if not whole.startswith(prompt):
-        # Templates that alter the turn they opened: the answer follows the prompt as in generation.
-        return prompt, prompt + example.answer + (tokenizer.eos_token or "")
-    return prompt, whole
+def _fit(parts: Parts, answer: str, max_length_tokens: int) -> EncodedExample:
+    """Cut an example to a length; of prompt and answer at least one token each stays."""
+    prompt = parts.prompt
+    least = min(len(prompt), max(1, min(_LEAST_PROMPT_TOKENS, max_length_tokens // 4)))
+    kept_answer = parts.answer[: max(1, max_length_tokens - least)]
+    room = max(1, max_length_tokens - len(kept_answer))
+    lost = max(0, len(prompt) - room)
+    if lost:
+        first = min(parts.first, room - 1)
+        prompt = [*prompt[:first], *prompt[first + lost :]]
+    return EncodedExample(
+        tokens=(*prompt, *kept_answer),
+        prompt_tokens=len(prompt),
+        answer=answer,
+        lost_prompt_tokens=lost,
+        lost_answer_tokens=len(parts.answer) - len(kept_answer),
+    )

@@ -1,18 +1,20 @@
 """Losses and answers on held-out examples: of a trial after each epoch, of the base for zero-shot numbers."""
 
 import math
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from orchestrator.contracts import TrainingSettings
-from workers.metrics import exact_match, token_f1
-from workers.training.batches import collate, split_by_tokens
-from workers.training.encoding import EncodedExample
-from workers.training.forward import target_logits, target_losses
+from workers.metrics import exact_match, rouge_l, token_f1
+from workers.training.batches import split_by_tokens
+from workers.training.encoding import EncodedExample, end_tokens
+from workers.training.forward import make_batch, run_model, target_losses
 from workers.training.generation import greedy_answers
+from workers.training.virtual import VirtualTokens
 
 ANSWER_MARGIN_TOKENS = 4
 """Tokens a generated answer may have more than the split's longest gold answer (end mark included)."""
@@ -30,10 +32,15 @@ class SplitMetrics:
     """Share of greedy answers equal to the gold answer after SQuAD's normaliser."""
     token_f1: float
     """Mean token F1 of the greedy answers after SQuAD's normaliser."""
+    rouge_l: float
+    """Mean ROUGE-L F-measure of the greedy answers."""
     example_losses: tuple[float, ...]
     """Mean nats per answer token of each example, in the split's order."""
     answers: tuple[str, ...]
     """The greedy answers, in the split's order."""
+    generation_s: float = field(compare=False)
+    """Wall seconds of generating the answers beyond what teacher forcing tells; of a batch with examples of
+    several splits, each split's share by number."""
 
 
 @dataclass(slots=True)
@@ -43,6 +50,7 @@ class _Judged:
     nats: float
     tokens: int
     answer: str
+    generation_s: float
 
 
 def evaluate_split(
@@ -50,9 +58,11 @@ def evaluate_split(
     tokenizer: PreTrainedTokenizerBase,
     examples: Sequence[EncodedExample],
     settings: TrainingSettings,
+    *,
+    virtual: VirtualTokens | None = None,
 ) -> SplitMetrics:
     """Evaluate one split; see ``evaluate_splits``."""
-    return evaluate_splits(model, tokenizer, [examples], settings)[0]
+    return evaluate_splits(model, tokenizer, [examples], settings, virtual=virtual)[0]
 
 
 @torch.inference_mode()
@@ -62,15 +72,18 @@ def evaluate_splits(
     splits: Sequence[Sequence[EncodedExample]],
     settings: TrainingSettings,
     beat: Callable[[], None] = lambda: None,
+    *,
+    virtual: VirtualTokens | None = None,
 ) -> list[SplitMetrics]:
     """Measure losses and greedy answers of several splits in common batches.
 
     Args:
-        model: A causal language model; its mode is evaluation meanwhile, and then as before.
+        model: A causal or encoder-decoder language model; its mode is evaluation meanwhile, then as before.
         tokenizer: The model's.
         splits: Each at least one example long; the first ``max_eval_examples`` of each are used.
         settings: Caps on examples and on generated tokens.
         beat: Called after every batch.
+        virtual: What stands before the text, or None.
 
     Returns:
         The metrics of each split.
@@ -89,7 +102,7 @@ def evaluate_splits(
     was_training = model.training
     model.train(False)
     try:
-        judged = _judge(model, tokenizer, examples, caps, beat)
+        judged = _judge(model, tokenizer, examples, caps, beat, virtual)
     finally:
         model.train(was_training)
     metrics, start = [], 0
@@ -105,36 +118,37 @@ def _judge(
     examples: Sequence[EncodedExample],
     caps: Sequence[int],
     beat: Callable[[], None],
+    virtual: VirtualTokens | None,
 ) -> list[_Judged]:
     """Run all examples through the model, like lengths together; the result is in their order."""
-    ends = frozenset(example.tokens[-1] for example in examples) | {tokenizer.eos_token_id}
-    nats = [0.0] * len(examples)
+    ends = end_tokens(tokenizer, examples)
+    nats, seconds = [0.0] * len(examples), [0.0] * len(examples)
     tokens: list[list[int]] = [[]] * len(examples)
     for part in split_by_tokens([len(example.tokens) for example in examples], EVAL_BATCH_TOKENS):
         chosen = [examples[index] for index in part]
-        batch = collate(chosen, device=model.device)
-        cache = DynamicCache()
-        logits = target_logits(model, batch, cache)
-        losses = target_losses(logits, batch).double()
-        sums = torch.zeros(len(part), dtype=torch.float64, device=losses.device).index_add_(
-            0, batch.rows, losses
-        )
+        batch = make_batch(model, chosen)
+        forced = run_model(model, batch, virtual=virtual, keep_cache=True)
+        losses = target_losses(forced.logits, batch).double()
+        zeros = torch.zeros(len(part), dtype=torch.float64, device=losses.device)
+        sums = zeros.index_add_(0, batch.examples, losses).tolist()
+        began_s = time.perf_counter()
         answers = greedy_answers(
             model,
             chosen,
             batch,
-            logits.argmax(dim=-1),
-            cache,
+            forced,
             most_tokens=[caps[index] for index in part],
             end_tokens=ends,
+            virtual=virtual,
         )
-        for index, total, answer in zip(part, sums.tolist(), answers, strict=True):
-            nats[index], tokens[index] = total, answer
+        each_s = (time.perf_counter() - began_s) / len(part)
+        for index, total, answer in zip(part, sums, answers, strict=True):
+            nats[index], tokens[index], seconds[index] = total, answer, each_s
         beat()
     texts = tokenizer.batch_decode(tokens, skip_special_tokens=True)
     return [
-        _Judged(total, len(example.answer_tokens), text.strip())
-        for total, example, text in zip(nats, examples, texts, strict=True)
+        _Judged(total, len(example.answer_tokens), text.strip(), each_s)
+        for total, example, text, each_s in zip(nats, examples, texts, seconds, strict=True)
     ]
 
 
@@ -146,6 +160,8 @@ def _summarise(examples: Sequence[EncodedExample], judged: Sequence[_Judged]) ->
         loss=math.fsum(row.nats for row in judged) / sum(row.tokens for row in judged),
         exact_match=math.fsum(exact_match(prediction, gold) for prediction, gold in pairs) / count,
         token_f1=math.fsum(token_f1(prediction, gold) for prediction, gold in pairs) / count,
+        rouge_l=math.fsum(rouge_l(prediction, gold) for prediction, gold in pairs) / count,
         example_losses=tuple(row.nats / row.tokens for row in judged),
         answers=tuple(row.answer for row in judged),
+        generation_s=math.fsum(row.generation_s for row in judged),
     )

@@ -68,9 +68,9 @@ def test_every_task_is_encoded_short_and_ends_with_the_end_mark(tokenizer: Any, 
     task = build_task(name)
     end = tokenizer.convert_tokens_to_ids("<|end|>")
     for split in SPLITS:
-        encoded, cut = encode_examples(tokenizer, task.split(split), max_length_tokens=64, where=name)
-        assert cut == 0
+        encoded = encode_examples(tokenizer, task.split(split), max_length_tokens=64, where=name)
         for example, source in zip(encoded, task.split(split), strict=True):
+            assert example.lost_prompt_tokens == example.lost_answer_tokens == 0
             answer = example.tokens[example.prompt_tokens :]
             assert answer[-1] == end
             assert tokenizer.decode(answer[:-1]) == f" {source.answer}"

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from workers.training.batches import collate, split_by_tokens
 from workers.training.encoding import EncodedExample
-from workers.training.forward import target_logits, target_losses
+from workers.training.forward import run_model, target_logits, target_losses
 
 EXAMPLES = [
     EncodedExample((3, 9, 14, 4, 21, 22, 5), 4, "x"),
@@ -37,7 +37,9 @@ def _model(kind: str) -> Any:
     return from_config(AutoConfig.for_model(kind, **sizes)).eval()
 
 
-@pytest.mark.parametrize("kind", ["phi3", "llama", "mistral", "qwen2", "qwen3", "gemma2"])
+@pytest.mark.parametrize(
+    "kind", ["phi3", "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"]
+)
 @pytest.mark.parametrize("with_prompts", [False, True])
 def test_logits_at_the_targets_are_the_models_own(kind: str, with_prompts: bool) -> None:
     model = _model(kind)
@@ -45,8 +47,8 @@ def test_logits_at_the_targets_are_the_models_own(kind: str, with_prompts: bool)
     own = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
     logits = target_logits(model, batch)
     torch.testing.assert_close(logits, own[batch.rows, batch.columns])
-    cached = target_logits(model, batch, DynamicCache())
-    torch.testing.assert_close(cached, logits)
+    cached = run_model(model, batch, keep_cache=True)
+    torch.testing.assert_close(cached.logits, logits)
     after = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
     assert torch.equal(after, own), "the model must be as it was"
 
