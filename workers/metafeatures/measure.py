@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from workers.training.encoding import EncodedTask
 
 _P95 = 0.95
+_SMALL_PARAMETERS = 1e8
+"""Weights below which a model on a CPU is measured with one thread. The embedded one is many times slower with
+two; and what is measured has the bits that a sweep's workers, of one thread each, would give it."""
 
 
 def measure(
@@ -49,8 +52,6 @@ def measure_encoded(
 ) -> dict[str, float]:
     """Measure a task whose tokens are at hand; see ``measure``.
 
-    On a CPU it takes one thread, like trials do: a small model is many times slower with two.
-
     Args:
         task: The task.
         encoded: Its tokens, by the base model's tokenizer.
@@ -66,7 +67,7 @@ def measure_encoded(
     from workers.metafeatures.probes import probe
 
     measured = text_features(task, settings) | _token_features(encoded) | _model_features(base)
-    with _one_thread():
+    with _one_thread_if(base.device.type == "cpu" and measured["model_parameters"] < _SMALL_PARAMETERS):
         measured |= probe(task, encoded, base, settings)
     broken = [name for name, value in measured.items() if not math.isfinite(value)]
     if broken:
@@ -109,12 +110,12 @@ def _model_features(base: "BaseModel") -> dict[str, float]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch use one CPU thread in this thread."""
+def _one_thread_if(is_wanted: bool) -> Iterator[None]:
+    """Let torch use one CPU thread in this thread, or as many as it does."""
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(1 if is_wanted else before)
     try:
         yield
     finally:
