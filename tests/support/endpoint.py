@@ -20,7 +20,7 @@ def status(
     """Answer with an error as OpenAI words it."""
 
     def act(handler: BaseHTTPRequestHandler) -> None:
-        _send(handler, code, {"error": {"message": text, **fields}}, headers)
+        send(handler, code, {"error": {"message": text, **fields}}, headers)
 
     return act
 
@@ -117,7 +117,7 @@ class FakeEndpoint:
         elif handler.path != "/v1/models" or self.models is None:
             status(404, "no such page")(handler)
         else:
-            _send(handler, 200, {"data": [{"id": name} for name in self.models]})
+            send(handler, 200, {"data": [{"id": name} for name in self.models]})
 
     def post(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer to POST."""
@@ -137,7 +137,7 @@ class FakeEndpoint:
             status(400, f"Unsupported parameter: {refused[0]}")(handler)
         else:
             self.answered.append(body)
-            _send(handler, 200, self._completion(body))
+            send(handler, 200, self._completion(body))
 
     def _completion(self, body: Body) -> Body:
         content = self.answer(body)
@@ -155,9 +155,10 @@ def _structure(body: Body) -> str:
     return str(body.get("response_format", {}).get("type"))
 
 
-def _send(
+def send(
     handler: BaseHTTPRequestHandler, code: int, content: Body, headers: dict[str, str] | None = None
 ) -> None:
+    """Answer with JSON."""
     payload = json.dumps(content).encode()
     handler.send_response(code)
     for name, value in {"Content-Length": str(len(payload)), **(headers or {})}.items():

@@ -2,6 +2,7 @@
 
 import email.utils
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -81,11 +82,11 @@ def retry_after_s(response: requests.Response) -> float:
 
 def said(response: requests.Response, *, secret: str | None) -> str:
     """Return what a server said, for people: short, and without our key."""
-    try:
-        error = response.json()["error"]
+    text = response.text
+    with suppress(ValueError, LookupError, TypeError, AttributeError):
+        body = response.json()
+        error = body.get("error") or body["detail"]
         text = str(error["message"] if isinstance(error, dict) else error)
-    except (ValueError, LookupError, TypeError):
-        text = response.text
     text = " ".join(text.split())
     if secret:
         text = text.replace(secret, "[key]")

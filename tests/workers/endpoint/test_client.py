@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.contracts import InputError
-from tests.support.endpoint import FakeEndpoint, Trouble, cut_short, hang_up, speak_html, status
+from tests.support.endpoint import FakeEndpoint, Trouble, cut_short, hang_up, send, speak_html, status
 from workers.endpoint import (
     ChatClient,
     EndpointSettings,
@@ -181,6 +181,19 @@ def test_request_that_is_refused_in_every_dialect_leaves_the_dialect_for_others(
         complete(client)
     complete(client)
     assert endpoint.answered[0]["response_format"]["type"] == "json_schema"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [{"error": {"message": "too long"}}, {"error": "too long"}, {"detail": "too long"}],
+    ids=["openai", "ollama", "fastapi"],
+)
+def test_refusal_is_told_in_the_words_of_each_kind_of_server(
+    endpoint: FakeEndpoint, reply: dict[str, object]
+) -> None:
+    endpoint.troubles.extend([lambda handler: send(handler, 400, reply)] * 3)
+    with pytest.raises(RequestRefusedError, match=r"\(400 too long\)"):
+        complete(client_of(endpoint))
 
 
 def test_server_that_is_not_there_is_named_with_the_reason() -> None:
