@@ -210,11 +210,23 @@ def _cook(
             cooked = recipe.make_task(name, passages, asker)
         finally:
             write_durably(folder / "rejects.jsonl", recipe.rejects.as_json_lines())
+        if cooked is None:
+            raise InputError(_why_nothing(recipe, folder / "rejects.jsonl"))
         return _write(cooked, path, folder), None
     except (AskingStoppedError, EndpointUnavailableError) as error:
         return None, str(error)
     except OSError as error:
         return None, f"{error.filename or folder} can't be written: {error.strerror or error}"
+
+
+def _why_nothing(recipe: Recipe, rejects: Path) -> str:
+    reasons = [
+        f"{stage}: {reason} ({count})"
+        for stage, counts in recipe.rejects.counts().items()
+        for reason, count in counts.items()
+    ]
+    why = "; ".join(reasons) or "the model found no fact"
+    return f"nothing of the documents came through: {why}; see {rejects}, and try another model or prompts"
 
 
 def _write(cooked: Cooked, path: Path, folder: Path) -> WrittenTask:

@@ -84,6 +84,8 @@ class Asker:
             EndpointUnavailableError: The server does not answer any more.
             InputError: It takes no request, or not the key or the model; or the journal is damaged.
         """
+        if not questions:
+            return []
         settings = self._client.settings
         keys = [question.key(settings.model, settings.seed) for question in questions]
         by_key = dict(zip(keys, questions, strict=True))

@@ -104,7 +104,7 @@ class Recipe:
                     kept.append(passage)
         return kept[: self._settings.most_passages]
 
-    def make_task(self, name: str, passages: Sequence[Passage], asker: Asker) -> Cooked:
+    def make_task(self, name: str, passages: Sequence[Passage], asker: Asker) -> Cooked | None:
         """Ask for facts and pairs, and keep what is good.
 
         Args:
@@ -113,20 +113,13 @@ class Recipe:
             asker: Answers questions; what it raises is raised here.
 
         Returns:
-            The task: ten examples a fact to train, one to validate, one to test.
-
-        Raises:
-            InputError: Nothing was kept.
+            The task: ten examples a fact to train, one to validate, one to test; or None if nothing was kept,
+            and ``rejects`` tell why.
         """
         facts = self._facts(passages, asker)
         complete = self._pairs(facts, asker)
         if not complete:
-            counts = self.rejects.counts()
-            reasons = "; ".join(f"{stage}s: {_worded(counts[stage])}" for stage in counts if counts[stage])
-            raise InputError(
-                f"nothing of {len(passages)} passages and {len(facts)} facts came through "
-                f"({reasons or 'the model found no fact'}); try another model or other prompts"
-            )
+            return None
         train, validation, test = [], [], []
         for pairs in complete:
             ten, one, other = split_pairs(pairs)
@@ -231,7 +224,3 @@ class Recipe:
                 detail=detail,
             )
         )
-
-
-def _worded(counts: dict[str, int]) -> str:
-    return ", ".join(f"{number} {reason}" for reason, number in counts.items())

@@ -190,7 +190,9 @@ def test_model_that_finds_nothing_makes_no_task_and_says_why(
     endpoint: FakeEndpoint, papers: Path, tmp_path: Path
 ) -> None:
     endpoint.answer = lambda body: '{"facts": ["It is tall.", "The height of Aro is 77 metres."]}'
-    with pytest.raises(InputError, match=r"nothing of 2 passages .* 2 says what the passage does not"):
+    with pytest.raises(
+        InputError, match=r"came through: .*fact: says what the passage does not \(2\).*rejects\.jsonl"
+    ):
         generate(endpoint, papers, tmp_path / "t.jsonl", settings=RecipeSettings(facts_per_passage=2))
     assert not (tmp_path / "t.jsonl").exists()
     assert "77 metres" in (tmp_path / "t.generation" / "rejects.jsonl").read_text()
