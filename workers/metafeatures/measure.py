@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _P95 = 0.95
 _SMALL_PARAMETERS = 1e8
-"""Weights below which a model on a CPU is measured with one thread. The embedded one is many times slower with
-two; and what is measured has the bits that a sweep's workers, of one thread each, would give it."""
+"""Weights below which a model on a CPU is measured with one thread. The embedded one is many times slower
+with two; and what is measured has the bits that a sweep's workers, of one thread each, would give it."""
 
 
 def measure(
