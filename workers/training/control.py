@@ -57,4 +57,4 @@ class PackTrainer(Protocol):
         """Remove what was kept to continue a trial, by this attempt and those before it."""
 
     def facts(self) -> Mapping[str, str]:
-        """Return device and versions: part of the provenance of its trials."""
+        """Return what it trains on: part of the provenance of its trials."""

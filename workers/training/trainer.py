@@ -9,7 +9,6 @@ import gc
 import logging
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -41,8 +40,6 @@ from workers.training.run import DivergedError, TrialRun
 from workers.training.traces import error_tail
 
 _log = logging.getLogger(__name__)
-
-_PACKAGES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "bitsandbytes")
 
 
 class Trainer:
@@ -92,15 +89,9 @@ class Trainer:
             torch.set_num_threads(self._threads)
 
     def facts(self) -> Mapping[str, str]:
-        """Return device and versions."""
-        found = {"device": str(self._device), "device_name": self._lent.device_name}
-        found["threads"] = str(self._threads or torch.get_num_threads())
-        for package in _PACKAGES:
-            try:
-                found[package] = metadata.version(package)
-            except metadata.PackageNotFoundError:
-                continue
-        return found
+        """Return the device and the number of threads."""
+        threads = str(self._threads or torch.get_num_threads())
+        return {"device": str(self._device), "device_name": self._lent.device_name, "threads": threads}
 
     def release(self, trial_id: TrialId, attempt: int) -> None:
         """Remove a trial's checkpoints by this attempt and those before it."""
