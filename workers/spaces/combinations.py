@@ -10,8 +10,8 @@ from orchestrator.contracts import Scalar
 from workers.spaces.names import NAMES
 from workers.spaces.parameters import shown
 
-_SHOWN_VALUES = 8
-"""Of a longer list only the beginning is shown."""
+_MOST_SHOWN, _BEGINNING = 8, 3
+"""Of a longer list than the first, so many values are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,5 +112,6 @@ def partners(name: str, beside: str) -> tuple[str, ...]:
 
 def listed(values: tuple[Scalar, ...]) -> str:
     """Return values as a sentence names them, the beginning of a long list."""
-    head = " or ".join(map(shown, values[:_SHOWN_VALUES]))
-    return head if len(values) <= _SHOWN_VALUES else f"{head} or ..."
+    if len(values) > _MOST_SHOWN:
+        return f"{', '.join(map(shown, values[:_BEGINNING]))}, ..."
+    return " or ".join(map(shown, values))

@@ -16,9 +16,9 @@ from workers.spaces.parameters import Parameter
 
 _TINY = Scale(
     learning_rate=(1e-4, 5e-2, 1e-3),
-    oft_learning_rate=(1e-4, 2.5e-2, 5e-4),
-    vector_learning_rate=(2.5e-3, 0.25, 2.5e-2),
-    full_learning_rate=(1e-5, 2.5e-3, 5e-5),
+    oft_learning_rate=(1e-4, 3e-2, 1e-3),
+    vector_learning_rate=(5e-3, 0.3, 3e-2),
+    full_learning_rate=(3e-5, 1e-2, 3e-4),
     lora_r=(4, 8, 16, 32, 64),
     miss_r=(8, 16, 32, 64),
     oft_block_size=(8, 16, 32, 64),
