@@ -9,10 +9,10 @@ import torch
 from orchestrator.contracts import CurvePoint, OrchestrationError, Trial
 from workers.models.base import BaseModel
 from workers.training.adapters import Adapted, add_adapter
-from workers.training.batches import Batch, collate, split_by_tokens
+from workers.training.batches import Batch, split_by_tokens
 from workers.training.checkpoints import Checkpoint
 from workers.training.encoding import EncodedExample, EncodedTask
-from workers.training.forward import target_logits, target_losses
+from workers.training.forward import make_batch, target_logits, target_losses
 from workers.training.hyperparameters import Hyperparameters
 from workers.training.noise import EmbeddingNoise
 from workers.training.objective import total_weight, weighted_objective
@@ -74,7 +74,7 @@ class TrialRun:
         micro_batch_tokens: int = MICRO_BATCH_TOKENS,
     ) -> None:
         self.trial = trial
-        self.adapted: Adapted = add_adapter(base, hyper, trial.trial_id)
+        self.adapted: Adapted = add_adapter(base, hyper, trial.trial_id, task.train)
         self.curve: list[CurvePoint] = []
         self.step = 0
         self.tokens = 0
@@ -180,29 +180,29 @@ class TrialRun:
     @torch.no_grad()
     def _mean_losses(self, examples: Sequence[EncodedExample]) -> torch.Tensor:
         """Return each example's mean nats per answer token, without dropout and noise."""
-        model = self.adapted.model
+        adapted = self.adapted
         sums = torch.zeros(len(examples), dtype=torch.float64, device=self._device)
         counts = torch.tensor([len(example.answer_tokens) for example in examples], device=self._device)
-        model.train(False)
+        adapted.model.train(False)
         try:
             for part, batch in self._parts(examples, with_prompts=False):
-                losses = target_losses(target_logits(model, batch), batch).double()
+                losses = target_losses(target_logits(adapted.model, batch, virtual=adapted.virtual), batch)
                 places = torch.tensor(part, device=self._device)
-                sums.index_add_(0, places[batch.rows], losses)
+                sums.index_add_(0, places[batch.examples], losses.double())
         finally:
-            model.train(True)
+            adapted.model.train(True)
         return sums / counts
 
     def _backward(self, examples: Sequence[EncodedExample]) -> float:
         """Accumulate the gradient of the batch's objective, part by part; return its nats."""
-        hyper, clock, model = self._hyper, self.adapted.clock, self.adapted.model
+        hyper, adapted = self._hyper, self.adapted
         weight = total_weight(examples, hyper.prompt_loss_weight)
         nats = torch.zeros((), dtype=torch.float64, device=self._device)
         parts = self._parts(examples, with_prompts=hyper.prompt_loss_weight > 0)
         for number, (part, batch) in enumerate(parts):
-            clock.step, clock.micro_batch = self.step, number
-            with self._noise.on(self.step, part, [examples[place] for place in part]):
-                logits = target_logits(model, batch)
+            noise = self._noise.on(self.step, part, [examples[place] for place in part])
+            with adapted.micro_batch(self.step, number), noise:
+                logits = target_logits(adapted.model, batch, virtual=adapted.virtual)
             losses = target_losses(logits, batch)
             torch.autograd.backward(weighted_objective(logits, losses, batch, hyper) / weight)
             nats += losses.detach()[batch.is_answer].double().sum()
@@ -212,9 +212,11 @@ class TrialRun:
         self, examples: Sequence[EncodedExample], *, with_prompts: bool
     ) -> Iterator[tuple[list[int], Batch]]:
         """Cut examples into micro-batches, each with its examples' places."""
-        for part in split_by_tokens([len(example.tokens) for example in examples], self._micro_batch_tokens):
+        lengths = [len(example.tokens) for example in examples]
+        is_packed, model = self._hyper.packing, self.adapted.model
+        for part in split_by_tokens(lengths, self._micro_batch_tokens, packed=is_packed):
             chosen = [examples[place] for place in part]
-            yield part, collate(chosen, device=self._device, with_prompts=with_prompts)
+            yield part, make_batch(model, chosen, with_prompts=with_prompts, packed=is_packed)
 
 
 def best_epoch(curve: Sequence[CurvePoint]) -> int:
