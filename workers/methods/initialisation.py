@@ -116,7 +116,8 @@ class _InputSearch:
             )
         if waiting >= self._rank:
             self._add()
-        return self._search.components_  # type: ignore[no-any-return]
+        components: torch.Tensor = self._search.components_
+        return components.float()
 
     def _add(self) -> None:
         self._search.partial_fit(torch.cat(self._seen))

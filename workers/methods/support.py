@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.contracts import InvalidConfigError
 from workers.methods.roles import target_module_names, targeted
+from workers.models.architectures import PACKABLE, REWINDABLE
 from workers.spaces import combinations
 from workers.training.hyperparameters import Hyperparameters
 
@@ -65,6 +66,7 @@ def refusals(hyper: Hyperparameters, facts: "ModelFacts") -> list[str]:
         *_transposed_misfits(hyper, facts),
         *_misfits(hyper, layers),
         *_virtual_misfits(hyper, facts),
+        *_layout_misfits(hyper, facts),
     ]
 
 
@@ -131,4 +133,27 @@ def _virtual_misfits(hyper: Hyperparameters, facts: "ModelFacts") -> Iterator[st
         yield (
             f"num_virtual_tokens = {count} fill the {facts.sliding_window} places that the model's layers "
             "with local attention see; take fewer"
+        )
+    if (
+        hyper.peft_method in ("prefix", "prompt")
+        and not facts.is_encoder_decoder
+        and facts.model_type not in REWINDABLE
+    ):
+        yield (
+            f"peft_method = {hyper.peft_method} on {facts.model_type}: answers could not be generated behind "
+            f"its places; take another method, or a model of {', '.join(sorted(REWINDABLE))}"
+        )
+
+
+def _layout_misfits(hyper: Hyperparameters, facts: "ModelFacts") -> Iterator[str]:
+    """Yield why a model's text can't be laid out as the config asks."""
+    if hyper.packing and facts.model_type not in PACKABLE:
+        yield (
+            f"packing = true on {facts.model_type}: it is not known to keep a row's examples apart; take packing = "
+            f"false, or a model of {', '.join(sorted(PACKABLE))}"
+        )
+    if hyper.prompt_loss_weight > 0 and facts.is_encoder_decoder:
+        yield (
+            f"prompt_loss_weight = {hyper.prompt_loss_weight:g} on an encoder-decoder ({facts.model_type}): "
+            "the encoder predicts no prompt tokens; take 0"
         )

@@ -40,9 +40,7 @@ def test_roles_mean_a_familys_own_layers(family: str, tmp_path: Path) -> None:
 
 
 def test_a_model_without_the_layers_is_refused_with_those_it_has() -> None:
-    with pytest.raises(
-        InvalidConfigError, match=r"attn: .* no attn layers .* c_attn, lm_head"
-    ):
+    with pytest.raises(InvalidConfigError, match=r"attn: .* no attn layers .* c_attn, lm_head"):
         target_module_names(["h.0.c_attn", "lm_head"], "attn")
 
 

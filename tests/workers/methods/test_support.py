@@ -64,6 +64,17 @@ _T5 = replace(_PHI3, model_type="t5", is_encoder_decoder=True)
             replace(_PHI3, sliding_window=16),
             "num_virtual_tokens = 16 fill the 16 places",
         ),
+        ({"packing": True}, _T5, r"packing = true on t5: .* take packing = false, or a model of gemma"),
+        (
+            {"prompt_loss_weight": 0.1},
+            _T5,
+            r"prompt_loss_weight = 0\.1 on an encoder-decoder \(t5\).*take 0",
+        ),
+        (
+            {"peft_method": "prompt"},
+            replace(_PHI3, model_type="mamba"),
+            "prompt on mamba: answers could not be generated behind its places",
+        ),
         (
             {"target_modules": "mlp"},
             replace(_PHI3, linear_layers={"q_proj": (4, 4), "v_proj": (4, 4)}),
@@ -79,7 +90,7 @@ def test_what_can_not_run_is_refused_with_the_reason(
 
 
 def test_all_reasons_are_given_together() -> None:
-    config = {"use_dora": True, "init_lora_weights": "olora", "lora_r": 64}
+    config: dict[str, Any] = {"use_dora": True, "init_lora_weights": "olora", "lora_r": 64}
     assert len(refusals(Hyperparameters.from_config(config), _PHI3)) == 2
 
 
