@@ -97,9 +97,12 @@ def run_model(
         inputs["attention_mask"] = torch.cat([before, batch.attention_mask], dim=1)
     if batch.decoder_input_ids is not None:
         return _run_pair(model, batch, inputs, keep_cache=keep_cache)
-    cache = virtual.cache(len(batch.input_ids)) if virtual is not None else None
-    if cache is None and keep_cache:
-        cache = DynamicCache()  # made without the config, it keeps what lies outside of sliding windows too
+    cache: Any = virtual.cache(len(batch.input_ids)) if virtual is not None else None
+    if keep_cache:
+        # Made without the model's config, it keeps what lies outside of sliding windows too.
+        cache = DynamicCache(
+            [(layer.keys, layer.values) for layer in cache.layers] if cache is not None else None
+        )
     if batch.position_ids is not None:
         inputs["position_ids"] = batch.position_ids
     columns = batch.columns if embeddings is None else batch.columns + embeddings.shape[1]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from workers.training.batches import collate, split_by_tokens
+from workers.training.batches import collate
 from workers.training.encoding import EncodedExample
 from workers.training.forward import run_model, target_logits, target_losses
 
@@ -72,12 +72,3 @@ def test_targets_are_answer_tokens_and_the_end_mark() -> None:
     both = collate(EXAMPLES, device=torch.device("cpu"), with_prompts=True)
     assert both.labels[both.is_answer].tolist() == batch.labels.tolist()
     assert len(both.labels) == sum(len(example.tokens) - 1 for example in EXAMPLES)
-
-
-@pytest.mark.parametrize("most", [1, 12, 30, 1000])
-def test_parts_hold_every_example_once_within_the_bound(most: int) -> None:
-    lengths = [7, 5, 10, 3, 3, 8, 12]
-    parts = list(split_by_tokens(lengths, most))
-    assert sorted(index for part in parts for index in part) == list(range(len(lengths)))
-    for part in parts:
-        assert len(part) == 1 or len(part) * max(lengths[index] for index in part) <= most

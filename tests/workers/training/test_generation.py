@@ -1,0 +1,119 @@
+"""Answers behind virtual tokens, and of architectures that nothing is known of: as without any cache."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from orchestrator.contracts import InvalidConfigError
+from tests.support.families import make_family
+from tests.support.tiny import make_task
+from workers.models.base import BaseModel, load_base
+from workers.training import generation
+from workers.training.adapters import Adapted, add_adapter
+from workers.training.encoding import EncodedExample, EncodingCache
+from workers.training.forward import make_batch, run_model
+from workers.training.generation import greedy_answers
+from workers.training.hyperparameters import Hyperparameters
+
+CAP = 16
+TASK = make_task(4)
+
+
+def _louder(base: BaseModel) -> BaseModel:
+    """A model whose layers are louder than its embeddings, so that it does not merely repeat itself."""
+    embeddings = {id(weight) for weight in base.model.get_input_embeddings().parameters()}
+    for weight in base.model.parameters():
+        if weight.dim() > 1 and id(weight) not in embeddings:
+            weight.mul_(4)
+    return base
+
+
+def _adapted(base: BaseModel, method: str) -> Adapted:
+    hyper = Hyperparameters.from_config({"peft_method": method, "num_virtual_tokens": 5})
+    adapted = add_adapter(base, hyper, "trial")
+    adapted.model.train(False)
+    with torch.no_grad():
+        for weight in adapted.parameters.values():
+            weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
+    return adapted
+
+
+def _without_cache(adapted: Adapted, prompt: tuple[int, ...], end: int) -> list[int]:
+    """Decode greedily, every token by a pass of PEFT's own over all before it."""
+    model: Any = adapted.peft_model
+    config = adapted.model.config
+    answer: list[int] = []
+    while len(answer) < CAP and end not in answer:
+        if config.is_encoder_decoder:
+            start = config.decoder_start_token_id
+            inputs = {
+                "input_ids": torch.tensor([prompt]),
+                "decoder_input_ids": torch.tensor([[start, *answer]]),
+            }
+        else:
+            inputs = {"input_ids": torch.tensor([[*prompt, *answer]])}
+        with torch.no_grad():
+            logits = model(attention_mask=torch.ones_like(inputs["input_ids"]), **inputs).logits
+        answer.append(int(logits[0, -1].argmax()))
+    return answer[:-1] if answer[-1] == end else answer
+
+
+def _answers(base: BaseModel, adapted: Adapted, examples: list[EncodedExample], end: int) -> list[list[int]]:
+    batch = make_batch(adapted.model, examples)
+    with torch.inference_mode():
+        forced = run_model(adapted.model, batch, virtual=adapted.virtual, keep_cache=True)
+        return greedy_answers(
+            adapted.model,
+            examples,
+            batch,
+            forced,
+            most_tokens=[CAP] * len(examples),
+            end_tokens=frozenset({end}),
+            virtual=adapted.virtual,
+        )
+
+
+@pytest.mark.parametrize(
+    ("family", "method"),
+    [
+        ("phi3", "prompt"),
+        ("phi3", "prefix"),
+        ("gemma3", "prompt"),
+        ("gemma3", "prefix"),
+        ("mistral", "prefix"),
+        ("t5", "prompt"),
+        ("bart", "prompt"),
+    ],
+)
+def test_answers_behind_virtual_tokens_are_those_of_peft(tmp_path: Path, family: str, method: str) -> None:
+    base = _louder(load_base(str(make_family(family, tmp_path))))
+    encoded = EncodingCache().get(base, TASK, max_length_tokens=96).train[:5]
+    adapted = _adapted(base, method)
+    end = encoded[0].tokens[-1]
+    prompts = [example.tokens[: example.prompt_tokens] for example in encoded]
+    own = [_without_cache(adapted, prompt, end) for prompt in prompts]
+    examples = [
+        EncodedExample((*prompt, *tokens[: 2 * place], *example.answer_tokens), len(prompt), "x")
+        for place, (prompt, tokens, example) in enumerate(zip(prompts, own, encoded, strict=True))
+    ]
+    assert _answers(base, adapted, examples, end) == own
+    assert len({tuple(tokens) for tokens in own}) > 2
+
+
+def test_an_architecture_that_nothing_is_known_of_generates_from_its_prompts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = _louder(load_base(str(make_family("llama", tmp_path))))
+    model: Any = base.model
+    model.generation_config.repetition_penalty = 5.0
+    encoded = list(EncodingCache().get(base, TASK, max_length_tokens=96).train[:6])
+    adapted = Adapted(base=base, model=base.model, parameters={}, clock=None)  # type: ignore[arg-type]
+    continued = _answers(base, adapted, encoded, encoded[0].tokens[-1])
+    monkeypatch.setattr(generation, "REWINDABLE", frozenset())
+    assert _answers(base, adapted, encoded, encoded[0].tokens[-1]) == continued
+    assert model.generation_config.repetition_penalty == 5.0
+    virtual = _adapted(base, "prompt")
+    with pytest.raises(InvalidConfigError, match="behind virtual tokens can't be generated by llama"):
+        _answers(base, virtual, encoded, encoded[0].tokens[-1])
