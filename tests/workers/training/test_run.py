@@ -10,6 +10,7 @@ import torch
 from orchestrator.contracts import Config
 from tests.support.tiny import make_task, make_trial
 from workers.models.base import BaseModel
+from workers.training.checkpoints import CheckpointStore
 from workers.training.encoding import EncodedExample, EncodedTask, encode_task
 from workers.training.evaluation import evaluate_split
 from workers.training.hyperparameters import Hyperparameters
@@ -184,10 +185,8 @@ def test_selection_changes_training_and_sees_no_dropout(loaded_base: BaseModel, 
 # Interruptions
 
 
-def test_all_options_together_continue_from_a_checkpoint_bit_for_bit(
-    loaded_base: BaseModel, encoded: EncodedTask
-) -> None:
-    config: Config = {
+_OPTIONS: dict[str, Config] = {
+    "options": {
         "neftune_noise_alpha": 5.0,
         "label_smoothing_factor": 0.1,
         "prompt_loss_weight": 0.3,
@@ -195,18 +194,27 @@ def test_all_options_together_continue_from_a_checkpoint_bit_for_bit(
         "max_grad_norm": 0.3,
         "weight_decay": 0.1,
         "lora_dropout": 0.2,
-    }
+    },
+    # Large enough weights that their state is really kept in 8 bits.
+    "adamw_8bit": {"peft_method": "full", "optim": "adamw_8bit", "weight_decay": 0.1},
+    "paged_lion_8bit": {"peft_method": "full", "optim": "paged_lion_8bit", "weight_decay": 0.1},
+}
+
+
+@pytest.mark.parametrize("name", _OPTIONS)
+def test_a_run_continues_from_a_checkpoint_on_disk_bit_for_bit(
+    loaded_base: BaseModel, encoded: EncodedTask, tmp_path: Path, name: str
+) -> None:
+    config, store = _OPTIONS[name], CheckpointStore(tmp_path)
     whole = make_run(loaded_base, encoded, config)
     first = whole.train_epoch()
-    left = whole.checkpoint()
-    kept = replace(
-        left,
-        weights={name: weight.detach().clone() for name, weight in left.weights.items()},
-        optimizer_tensors={name: tensor.clone() for name, tensor in left.optimizer_tensors.items()},
-        optimizer_numbers={name: dict(numbers) for name, numbers in left.optimizer_numbers.items()},
-    )
-    resumed = make_run(loaded_base, encoded, config)
-    resumed.restore(kept)
+    store.save(whole.checkpoint(), attempt=0)
     second = whole.train_epoch()
+    resumed = make_run(loaded_base, encoded, config)
+    kept = store.newest(resumed.trial.trial_id, 0)
+    assert kept is not None
+    has_8bit_state = any(tensor.dtype == torch.uint8 for tensor in kept.optimizer_tensors.values())
+    assert has_8bit_state == name.endswith("8bit")
+    resumed.restore(kept)
     assert resumed.train_epoch() == second != first
     assert torch.equal(weights_of(resumed), weights_of(whole))
