@@ -14,7 +14,7 @@ _SHINGLE_BYTES = 8
 _SKETCH = 64
 """Hashes kept; the likeness of longer texts is told from them within some 0.05."""
 _BUCKETS = 4
-"""Smallest hashes by which texts meet: two that are alike by four fifths miss each other once in hundreds."""
+"""Smallest hashes by which texts meet."""
 _ALIKE = 0.8
 
 _Sketch = tuple[int, ...]

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from orchestrator.contracts import TrainingSettings
+from orchestrator.contracts import DescribeTask, TaskDescribed, TrainingSettings
 from tests.support.tiny import make_task
 from workers.metafeatures import FeatureCache, cache
 from workers.metafeatures.cache import cache_folder
 from workers.metafeatures.names import names_measured
 from workers.models.base import BaseModel
+from workers.resident import resident_session
 from workers.tasks.records import Task
 from workers.training.encoding import encode_task
 
@@ -134,6 +135,23 @@ def test_a_folder_that_cannot_be_written_costs_a_warning_and_no_result(
         assert kept.measure(make_task(), loaded_base, SETTINGS) == VALUES
         assert len(measured) == count
     assert "can't be kept" in caplog.text
+
+
+def test_what_a_worker_measures_is_at_hand_for_who_asks_about_the_task_later(
+    random_base: Path, loaded_base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORETUNE_CACHE", str(tmp_path / "cache"))
+    task = make_task()
+    command = DescribeTask(
+        task_id=task.task_id, source="memory", name="elders", base_model=str(random_base), settings=SETTINGS
+    )
+    session = resident_session(str(tmp_path), "w1", load_task=lambda source: task)
+    (described,) = session.exchange([command], 60.0) or session.exchange([], 60.0)
+    session.close()
+    assert isinstance(described, TaskDescribed)
+    assert described.record is not None
+    monkeypatch.delattr(cache, "measure")
+    assert FeatureCache().measure(task, loaded_base, SETTINGS) == described.record.meta_features
 
 
 def test_folder_is_the_one_given_or_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

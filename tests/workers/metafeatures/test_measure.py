@@ -81,14 +81,14 @@ def test_a_base_in_half_precision_is_measured(random_base: Path) -> None:
     assert measured["probe_loss_drop"] > 0
 
 
-def test_task_of_one_row_a_split_and_one_of_ten_thousand_are_measured(loaded_base: BaseModel) -> None:
+def test_task_of_one_row_a_split_and_one_of_thousands_are_measured(loaded_base: BaseModel) -> None:
     one = measure(task_of(Example("Which town?", "Orsk")), base=loaded_base, settings=SETTINGS)
     assert (one["zero_shot_loss_sd"], one["train_examples"], one["distinct_answers_share"]) == (0, 1, 1)
-    rows = tuple(Example(f"What is number {n}?", f"a {n % 7}") for n in range(10_000))
-    many = replace(task_of(*rows), validation=rows[:2000])
+    rows = tuple(Example(f"What is number {n}?", f"a {n % 7}") for n in range(3000))
+    many = replace(task_of(*rows), validation=rows[:500])
     measured = measure(many, base=loaded_base, settings=SETTINGS)
-    assert measured["train_examples"] == 10_000
-    assert measured["distinct_answers_share"] == 7 / 10_000
+    assert measured["train_examples"] == 3000
+    assert measured["distinct_answers_share"] == 7 / 3000
 
 
 def test_text_of_other_scripts_is_measured(loaded_base: BaseModel) -> None:
