@@ -96,8 +96,12 @@ def save_task(task: Task, path: Path) -> None:
 
 
 def _values(example: Example, split: str) -> dict[str, object]:
-    values: dict[str, object] = {"question": example.question, "answer": example.answer, "split": split}
-    return values if example.fact is None else {**values, "fact": example.fact}
+    values: dict[str, object] = {"question": example.question, "answer": example.answer}
+    if example.context:
+        turns = [*example.context, ("user", example.question), ("assistant", example.answer)]
+        values = {"messages": [{"role": role, "content": text} for role, text in turns]}
+    named = {} if example.fact is None else {"fact": example.fact}
+    return {**values, "split": split, **named}
 
 
 def _sort_into_splits(
@@ -158,9 +162,10 @@ def _complete_splits(
 
 def _refuse_shown_examples(placed: Sequence[tuple[str, str, Example]], faults: Faults) -> None:
     """Refuse question-answer pairs that stand in more than one split."""
-    first: dict[tuple[str, str], tuple[str, str]] = {}
+    first: dict[tuple[object, ...], tuple[str, str]] = {}
     for place, split, example in placed:
-        first_place, first_split = first.setdefault((example.question, example.answer), (place, split))
+        shown = example.context, example.question, example.answer
+        first_place, first_split = first.setdefault(shown, (place, split))
         if split != first_split:
             faults.add(
                 place,

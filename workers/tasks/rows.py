@@ -1,15 +1,18 @@
 """One row of a file or data set, read into an example.
 
-A row holds ``question`` and ``answer``, or ``prompt`` and ``completion``, or ``messages`` (one turn of the
-user, one of the assistant); with several of these the first in this order counts. Besides, it may hold
-``split`` and ``fact``. Columns of other names are ignored. Text is taken as it stands, white space included.
+A row holds ``question`` and ``answer``, or ``prompt`` and ``completion``, or ``messages``; with several of
+these the first in this order counts. ``prompt`` and ``completion`` are text, or the two halves of a dialogue.
+Messages are turns with ``role`` and ``content``: at most one of the system, then user and assistant in turn.
+The assistant's last turn is the answer, the user's before it the question, and all before that its context.
+Besides, a row may hold ``split`` and ``fact``. Columns of other names are ignored. Text is taken as it
+stands, white space included.
 """
 
 import reprlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from workers.tasks.records import Example
+from workers.tasks.records import Example, Turn
 
 _FORMS = (("question", "answer"), ("prompt", "completion"), ("messages",))
 COLUMNS = ("question", "answer", "prompt", "completion", "messages", "split", "fact")
@@ -22,6 +25,8 @@ SPLIT_NAMES = {
     "test": "test",
 }
 """How a row may call its split, in any case, and what the split is."""
+_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+"""How a turn may call its speaker, and who that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +66,14 @@ def read_row(values: Mapping[str, object]) -> tuple[str | None, Example]:
     if lacking is not None:
         raise ValueError(lacking)
     form = next(form for form in _FORMS if all(name in present for name in form))
-    if form == ("messages",):
-        question, answer = _read_messages(values["messages"])
+    is_dialogue = isinstance(values[form[0]], list | dict)
+    if form == ("messages",) or (form == ("prompt", "completion") and is_dialogue):
+        *context, (_, question), (_, answer) = _read_dialogue([values[name] for name in form])
     else:
         question, answer = (_read_text(name, values[name]) for name in form)
-    return _read_split(values.get("split")), Example(question, answer, _read_fact(values.get("fact")))
+        context = []
+    fact = _read_fact(values.get("fact"))
+    return _read_split(values.get("split")), Example(question, answer, fact, tuple(context))
 
 
 def _read_text(name: str, value: object) -> str:
@@ -76,17 +84,34 @@ def _read_text(name: str, value: object) -> str:
     return _without_surrogates(name, value)
 
 
-def _read_messages(value: object) -> tuple[str, str]:
-    """Return what the user and the assistant say in a dialogue of one turn each."""
+def _read_dialogue(parts: Sequence[object]) -> list[Turn]:
+    """Return a dialogue's turns, question and answer last; a blank turn of the system is none."""
+    turns = [turn for part in parts for turn in _read_messages(part)]
+    roles = [_ROLES.get(str(turn.get("role")), "another") for turn in turns]
+    if roles[:1] == ["system"] and not str(turns[0].get("content") or "").strip():
+        turns, roles = turns[1:], roles[1:]
+    spoken = roles[1:] if roles[:1] == ["system"] else roles
+    if not spoken or spoken != ["user", "assistant"] * (len(spoken) // 2):
+        given = reprlib.repr([str(turn.get("role")) for turn in turns])
+        raise ValueError(
+            "messages must be of user and assistant in turn, the assistant's last, and before them at most "
+            f"one of the system; got {given}"
+        )
+    texts = [
+        _read_text(f"content of the {role}'s message", t.get("content"))
+        for role, t in zip(roles, turns, strict=True)
+    ]
+    return list(zip(roles, texts, strict=True))
+
+
+def _read_messages(value: object) -> list[Mapping[str, object]]:
+    """Return the messages of one column, which some data sets keep as a list of roles and one of contents."""
+    if isinstance(value, dict) and all(isinstance(value.get(name), list) for name in ("role", "content")):
+        pairs = zip(value["role"], value["content"], strict=False)
+        value = [{"role": role, "content": content} for role, content in pairs]
     if not isinstance(value, list) or not all(isinstance(turn, dict) for turn in value):
         raise ValueError(f"messages must be a list of objects with role and content, got {_show(value)}")
-    roles = [str(turn.get("role")) for turn in value]
-    if roles != ["user", "assistant"]:
-        raise ValueError(
-            f"messages must be one turn of the user and one of the assistant, got {reprlib.repr(roles)}"
-        )
-    texts = [_read_text(f"content of the {turn['role']}'s message", turn.get("content")) for turn in value]
-    return texts[0], texts[1]
+    return value
 
 
 def _read_split(value: object) -> str | None:

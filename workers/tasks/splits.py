@@ -74,4 +74,9 @@ def _group(examples: Sequence[Example]) -> list[list[int]]:
 
 def _key(seed: int, group: Sequence[Example]) -> str:
     """Return where a group stands in the order drawn by this seed, whatever the order within it."""
-    return digest([seed, sorted([example.question, example.answer, example.fact or ""] for example in group)])
+    return digest([seed, sorted(_identity(example) for example in group)])
+
+
+def _identity(example: Example) -> list[str]:
+    said = [text for turn in example.context for text in turn]
+    return [example.question, example.answer, example.fact or "", *said]

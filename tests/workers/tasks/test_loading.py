@@ -17,7 +17,7 @@ from pyarrow import parquet
 from orchestrator.contracts import InputError
 from workers.tasks.hub import revision_of
 from workers.tasks.loading import load_task, save_task
-from workers.tasks.records import SPLITS, Example, Task
+from workers.tasks.records import SPLITS, Example, Task, Turn
 
 HOSTILE = [
     "a\nb",
@@ -118,7 +118,19 @@ text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12
 hostile_text = text | st.lists(st.sampled_from(HOSTILE), min_size=1, max_size=3).map("".join).filter(
     str.strip
 )
-examples = st.builds(Example, hostile_text, hostile_text, st.none() | st.sampled_from(["", "1", *HOSTILE]))
+facts = st.none() | st.sampled_from(["", "1", *HOSTILE])
+
+
+def _context(system: str | None, said: list[tuple[str, str]]) -> tuple[Turn, ...]:
+    """An optional system turn, and pairs of what user and assistant said."""
+    pairs = [turn for user, assistant in said for turn in (("user", user), ("assistant", assistant))]
+    return (*([] if system is None else [("system", system)]), *pairs)
+
+
+contexts = st.builds(
+    _context, st.none() | hostile_text, st.lists(st.tuples(hostile_text, hostile_text), max_size=2)
+)
+examples = st.builds(Example, hostile_text, hostile_text, facts, contexts)
 
 
 @st.composite
@@ -213,14 +225,22 @@ def test_save_that_the_system_refuses_leaves_the_old_file(
         ({"messages": "hi", "split": "train"}, "messages must be a list"),
         (
             {"messages": [], "split": "train"},
-            "messages must be one turn of the user and one of the assistant",
+            "messages must be of user and assistant in turn",
         ),
-        (
-            {
-                "messages": [{"role": r, "content": "x"} for r in ("system", "user", "assistant")],
-                "split": "train",
-            },
-            r"messages must be one turn .* got \['system', 'user', 'assistant'\]",
+        *(
+            (
+                {"messages": [{"role": role, "content": "x"} for role in roles], "split": "train"},
+                rf"messages must be of user .* got \['{roles[0]}'",
+            )
+            for roles in (
+                ("user", "assistant", "user"),
+                ("user", "user", "assistant"),
+                ("assistant", "user", "assistant"),
+                ("system", "system", "user", "assistant"),
+                ("user", "system", "user", "assistant"),
+                ("user", "tool", "assistant"),
+                ("system",),
+            )
         ),
         (
             {"messages": [{"role": "user", "content": "x"}, {"role": "assistant"}], "split": "train"},
@@ -343,6 +363,113 @@ def test_split_names_and_columns_in_common_use_are_understood(tmp_path: Path) ->
     assert task.train == (Example("q1", "a1"),)
     assert task.validation == (Example("q2", "a2"), Example("q3", "a3", "7"), Example("q4", "a4"))
     assert task.test == (Example("q5", "a5"),)
+
+
+SYSTEM, ASKED, SAID = ({"role": r, "content": f"{r} says"} for r in ("system", "user", "assistant"))
+DIALOGUES = [
+    {
+        "messages": [
+            SYSTEM,
+            ASKED,
+            SAID,
+            {"role": "user", "content": "q"},
+            {"role": "assistant", "content": "a"},
+        ]
+    },
+    {"messages": [{"role": "user", "content": "q1"}, {"role": "assistant", "content": "a1"}]},
+    {"messages": [SYSTEM, {"role": "user", "content": "q2"}, {"role": "assistant", "content": "a2"}]},
+]
+DIALOGUE_SPLITS = ("train", "validation", "test")
+
+
+def dialogues_as_jsonl(path: Path) -> str:
+    rows = [{**row, "split": split} for row, split in zip(DIALOGUES, DIALOGUE_SPLITS, strict=True)]
+    return write(path.with_suffix(".jsonl"), *rows)
+
+
+def dialogues_as_parquet(path: Path) -> str:
+    rows = [{**row, "split": split} for row, split in zip(DIALOGUES, DIALOGUE_SPLITS, strict=True)]
+    parquet.write_table(pa.Table.from_pylist(rows), path.with_suffix(".parquet"))
+    return str(path.with_suffix(".parquet"))
+
+
+def dialogues_as_data_set(path: Path) -> str:
+    import datasets
+
+    tables = {
+        split: datasets.Dataset.from_list([row])
+        for row, split in zip(DIALOGUES, DIALOGUE_SPLITS, strict=True)
+    }
+    datasets.DatasetDict(tables).save_to_disk(str(path))
+    return str(path)
+
+
+def dialogues_as_columns_of_lists(path: Path) -> str:
+    """As data sets keep a sequence of structures."""
+    rows = [
+        {
+            "messages": {name: [turn[name] for turn in row["messages"]] for name in ("role", "content")},
+            "split": split,
+        }
+        for row, split in zip(DIALOGUES, DIALOGUE_SPLITS, strict=True)
+    ]
+    parquet.write_table(pa.Table.from_pylist(rows), path.with_suffix(".parquet"))
+    return str(path.with_suffix(".parquet"))
+
+
+def dialogues_as_prompts_and_completions(path: Path) -> str:
+    rows = [
+        {"prompt": row["messages"][:-1], "completion": row["messages"][-1:], "split": split}
+        for row, split in zip(DIALOGUES, DIALOGUE_SPLITS, strict=True)
+    ]
+    return write(path.with_suffix(".jsonl"), *rows)
+
+
+@pytest.mark.parametrize(
+    "write_source",
+    [
+        dialogues_as_jsonl,
+        dialogues_as_parquet,
+        dialogues_as_data_set,
+        dialogues_as_columns_of_lists,
+        dialogues_as_prompts_and_completions,
+    ],
+)
+def test_a_dialogue_is_its_last_question_and_answer_after_what_was_said_before(
+    tmp_path: Path, write_source: Callable[[Path], str]
+) -> None:
+    task = load_task(write_source(tmp_path / "talk"))
+    system = ("system", "system says")
+    context = (system, ("user", "user says"), ("assistant", "assistant says"))
+    assert task.train == (Example("q", "a", context=context),)
+    assert task.validation == (Example("q1", "a1"),)
+    assert task.test == (Example("q2", "a2", context=(system,)),)
+    plain = Task(name="x", train=(Example("q", "a"),), validation=task.validation, test=task.test)
+    assert plain.task_id != task.task_id
+
+
+def test_a_blank_turn_of_the_system_is_none(tmp_path: Path) -> None:
+    turns = [{"role": "system", "content": " "}, {"role": "user", "content": "q"}]
+    turns.append({"role": "assistant", "content": "a"})
+    source = write(tmp_path / "t.jsonl", *FILLER, {"messages": turns, "split": "train"})
+    assert load_task(source).train[-1] == Example("q", "a")
+
+
+def test_the_same_question_after_other_words_is_another_example(tmp_path: Path) -> None:
+    rows = [
+        {"messages": [{"role": "system", "content": said}, ASKED, SAID], "split": split}
+        for said, split in (("one", "train"), ("two", "test"))
+    ]
+    task = load_task(write(tmp_path / "t.jsonl", *FILLER, *rows))
+    assert task.train[-1].question == task.test[-1].question
+    with pytest.raises(InputError, match="the same question and answer in test as at line 4"):
+        load_task(write(tmp_path / "t.jsonl", *FILLER, rows[0], {**rows[0], "split": "test"}))
+
+
+def test_plain_rows_keep_the_task_id_that_they_had_before_dialogues_were_read() -> None:
+    rows = (Example("q", "a"), Example("v", "1", "f")), (Example("w", "2"),), (Example("t", "3"),)
+    task = Task(name="x", train=rows[0], validation=rows[1], test=rows[2])
+    assert task.task_id == "ff75a4ac316e4e5dd8ef"
 
 
 def test_crlf_and_a_byte_order_mark_are_no_part_of_a_row(tmp_path: Path) -> None:
