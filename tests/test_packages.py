@@ -29,6 +29,8 @@ def test_package_is_imported_from_this_checkout(package: str) -> None:
         ("workers.space", ["torch", "ray"]),
         ("workers.tasks.loading", ["torch", "ray", "datasets"]),
         ("workers.worlds", ["torch", "ray", "numpy"]),
+        ("workers.judge", ["torch", "ray", "transformers"]),
+        ("workers.documents.recipe", ["torch", "ray", "pypdf"]),
         ("surrogates.recommender", ["ray", "torch"]),
     ],
 )

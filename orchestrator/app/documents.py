@@ -173,6 +173,10 @@ def _read(documents: Path, recipe: Recipe) -> tuple[Shelf, list[Passage]]:
 
 def _task_path(out: Path, name: str) -> Path:
     """Return the task's file: ``out`` itself if it is named like one, else one of this name in it."""
+    if not name.strip() or "/" in name:
+        raise InputError(
+            f"{name!r} can't be the name of a task: it is to name its file; give one without slashes"
+        )
     if out.suffix.lower() in _OTHER_ENDINGS:
         raise InputError(f"a task is saved as JSON Lines; name the file {out.with_suffix('.jsonl').name}")
     return out if out.suffix.lower() in _TASK_ENDINGS else out / f"{name}.jsonl"

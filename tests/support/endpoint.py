@@ -112,6 +112,7 @@ class FakeEndpoint:
 
     def get(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer to GET."""
+        self.headers.append(dict(handler.headers))
         if not self._is_let_in(handler):
             status(401, f"Incorrect API key provided: {handler.headers.get('Authorization')}")(handler)
         elif handler.path != "/v1/models" or self.models is None:

@@ -153,6 +153,7 @@ def test_dry_run_needs_no_endpoint_and_writes_nothing(
         ({"+": "--passage-chars=5"}, "passage_chars must be at least 200, got 5"),
         ({"+": "--limit=0"}, "most_passages must be at least 1, got 0"),
         ({"+": "--prompts=empty"}, "empty holds no prompt"),
+        ({"+": "--name=a/b"}, "'a/b' can't be the name of a task"),
         ({"+": "--api-key-env=NO_SUCH_KEY"}, "NO_SUCH_KEY"),
     ],
 )

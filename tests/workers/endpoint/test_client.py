@@ -251,6 +251,26 @@ def test_no_key_is_sent_unless_a_variable_is_named(
         complete(client_of(endpoint))
 
 
+def test_server_elsewhere_is_reached_by_proxy_with_the_named_key_and_nothing_of_a_netrc(
+    endpoint: FakeEndpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine endpoint.example login someone password sesame\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("http_proxy", endpoint.url.removesuffix("/v1"))
+    monkeypatch.setenv("SOME_KEY", "open")
+    client_of(endpoint, url="http://endpoint.example/v1").check()
+    client_of(endpoint, url="http://endpoint.example/v1", api_key_env="SOME_KEY").check()
+    without, with_key = endpoint.headers
+    assert without["Host"] == with_key["Host"] == "endpoint.example"
+    assert "Authorization" not in without
+    assert with_key["Authorization"] == "Bearer open"
+    assert "crosses the network unencrypted" in caplog.text
+
+
 def test_proxy_of_the_web_is_not_asked_for_this_machine(
     endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
