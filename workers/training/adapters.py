@@ -29,7 +29,7 @@ from workers.methods.initialisation import (
 from workers.methods.roles import targeted
 from workers.methods.scaling import replace_scaled_forwards
 from workers.methods.support import check_support, target_names
-from workers.methods.virtual import PrefixTokens, PromptTokens
+from workers.methods.virtual import PrefixTokens, PromptTokens, begin_prefix_with_words
 from workers.models.base import BaseModel
 from workers.models.facts import ModelFacts
 from workers.training.encoding import EncodedExample
@@ -154,6 +154,8 @@ def _wrapped(
         decompose_by_covariance(model, config, shown)
     directions = principal_inputs(model, layers, hyper.lora_r, shown) if begins == "eva" else {}
     peft_model: Any = get_peft_model(model, config, adapter_name=ADAPTER)
+    if hyper.peft_method == "prefix":
+        begin_prefix_with_words(peft_model, hyper.num_virtual_tokens)
     if hyper.peft_method == "lora":
         # PEFT would begin anew from what these say when the adapter is loaded.
         config.init_lora_weights, config.corda_config = True, None

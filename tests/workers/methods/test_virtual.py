@@ -70,3 +70,17 @@ def test_a_prompt_begins_with_words_of_the_vocabulary(load_family: LoadFamily) -
     (weight,) = adapted.parameters.values()
     words = base.model.get_input_embeddings().weight
     assert all((words == place).all(dim=-1).any() for place in weight)
+
+
+@pytest.mark.parametrize("family", ["phi3", "gemma3"])
+def test_a_prefix_begins_as_words_of_the_vocabulary_do(load_family: LoadFamily, family: str) -> None:
+    base = load_family(family)
+    virtual: Any = add_adapter(base, hyper_of("prefix"), "trial").virtual
+    first: Any = base.model.model.layers[0]
+    words = base.model.get_input_embeddings()(torch.arange(base.model.config.vocab_size))
+    normed = first.input_layernorm(words)
+    values = first.self_attn.v_proj(normed) if family == "gemma3" else None
+    found = virtual.cache(1).layers[0].values[0, 0]
+    if values is None:
+        values = first.self_attn.qkv_proj(normed)[:, -found.shape[-1] :]
+    assert all((values - place).abs().amax(dim=-1).min() < 1e-4 for place in found)
