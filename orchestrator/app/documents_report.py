@@ -56,7 +56,7 @@ class DocumentsPreview:
         money = "" if self.money_at_most is None else f", {self.money_at_most:,.2f} at this price"
         lines = [
             *_reading(self.documents, self.unread, self.ignored_files),
-            f"{cost.passages:,} passages of {cost.characters:,} characters",
+            f"{_count(cost.passages, 'passage')} of {cost.characters:,} characters",
             f"about {cost.requests:,} requests, {cost.prompt_tokens:,} prompt and "
             f"{cost.completion_tokens:,} completion tokens{money},",
             f"if every passage gives {self.facts_per_passage} facts and no pair is rejected, at "
@@ -103,10 +103,10 @@ class DocumentsReport:
 
     def render(self) -> str:
         """Return the report for people."""
-        lines = [*_reading(self.documents, self.unread, self.ignored_files), f"{self.passages:,} passages"]
+        lines = [*_reading(self.documents, self.unread, self.ignored_files), _count(self.passages, "passage")]
         for stage in Stage:
             for reason, count in self.rejects.get(stage.value, {}).items():
-                lines.append(f"  rejected: {count:,} {stage.value}{'s' * (count != 1)}: {reason}")
+                lines.append(f"  rejected: {_count(count, stage.value)}: {reason}")
         lines.append(f"cost: {self._cost()}")
         if self.task is None:
             lines.append(f"Stopped before the end: {self.stopped_by}")
@@ -114,7 +114,7 @@ class DocumentsReport:
         else:
             task = self.task
             lines.append(
-                f"{task.facts:,} facts: {task.train:,} examples to train, {task.validation:,} to validate, "
+                f"{_count(task.facts, 'fact')}: {task.train:,} examples to train, {task.validation:,} to validate, "
                 f"{task.test:,} to test"
             )
             lines.append(f"Done: the task is {task.path}; its facts and rejects lie in {self.folder}")
@@ -123,7 +123,7 @@ class DocumentsReport:
     def _cost(self) -> str:
         cost, now = self.cost, self.cost_now
         words = [
-            f"{cost.requests:,} requests ({now.requests:,} of them this time, {now.retries:,} sent again)",
+            f"{_count(cost.requests, 'request')} ({now.requests:,} of them this time, {now.retries:,} sent again)",
             f"{cost.prompt_tokens:,} prompt and {cost.completion_tokens:,} completion tokens",
         ]
         if cost.unreported:
@@ -135,9 +135,13 @@ class DocumentsReport:
 
 
 def _reading(documents: int, unread: Sequence[tuple[str, str]], ignored: int) -> list[str]:
-    others = f", {ignored:,} files of other kinds left alone" if ignored else ""
-    lines = [f"{documents:,} documents read{others}"]
+    others = f", {_count(ignored, 'file')} of other kinds left alone" if ignored else ""
+    lines = [f"{_count(documents, 'document')} read{others}"]
     lines += [f"  unread: {name}: {reason}" for name, reason in unread[:_MOST_UNREAD_SHOWN]]
     if len(unread) > _MOST_UNREAD_SHOWN:
         lines.append(f"  unread: {len(unread) - _MOST_UNREAD_SHOWN:,} more")
     return lines
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
