@@ -114,8 +114,8 @@ class DocumentsReport:
         else:
             task = self.task
             lines.append(
-                f"{_count(task.facts, 'fact')}: {task.train:,} examples to train, {task.validation:,} to validate, "
-                f"{task.test:,} to test"
+                f"{_count(task.facts, 'fact')}: {task.train:,} examples to train, "
+                f"{task.validation:,} to validate, {task.test:,} to test"
             )
             lines.append(f"Done: the task is {task.path}; its facts and rejects lie in {self.folder}")
         return "\n".join(lines)
@@ -123,7 +123,8 @@ class DocumentsReport:
     def _cost(self) -> str:
         cost, now = self.cost, self.cost_now
         words = [
-            f"{_count(cost.requests, 'request')} ({now.requests:,} of them this time, {now.retries:,} sent again)",
+            f"{_count(cost.requests, 'request')} ({now.requests:,} of them this time, "
+            f"{now.retries:,} sent again)",
             f"{cost.prompt_tokens:,} prompt and {cost.completion_tokens:,} completion tokens",
         ]
         if cost.unreported:
