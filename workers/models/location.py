@@ -156,13 +156,19 @@ def _resolve_commit(base_model: str, repository: str, revision: str) -> str:
     except HFValidationError as error:
         raise InputError(f"base model {base_model!r} is no valid hub id: {error}") from error
     try:
-        commit = HfApi().model_info(repository, revision=revision).sha
+        found = HfApi().model_info(repository, revision=revision)
     except Exception as error:  # the transports behind it (requests, httpx) have no common root
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"base model {base_model!r} is neither a folder here nor in the Hugging Face cache, and the hub "
             f"gave no answer for it ({first_line}); check the id and revision, or download it first"
         ) from error
-    if commit is None:
+    if found.sha is None:
         raise InputError(f"base model {base_model!r}: the hub names no commit for revision {revision!r}")
-    return commit
+    if found.siblings and not any(file.rfilename.endswith(".safetensors") for file in found.siblings):
+        raise InputError(
+            f"base model {base_model!r}: revision {revision!r} has no *.safetensors weights, and other "
+            "formats are not loaded; give a revision that has them, or a folder that it was saved to with "
+            "save_pretrained(..., safe_serialization=True)"
+        )
+    return found.sha

@@ -5,10 +5,12 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from huggingface_hub import HfApi
+from safetensors.torch import load_file, save_file
 
 from orchestrator.contracts import InputError
 from tests.support.tiny import make_base, make_lease, make_task, make_trial
@@ -76,6 +78,31 @@ def test_a_folder_without_safetensors_is_refused(random_base: Path, tmp_path: Pa
     copy = shutil.copytree(random_base, tmp_path / "copy")
     os.rename(copy / "model.safetensors", copy / "pytorch_model.bin")
     with pytest.raises(InputError, match=r"no \*\.safetensors weights"):
+        load_base(str(copy))
+
+
+def test_a_hub_model_that_is_only_pickled_is_refused_before_it_is_fetched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = [SimpleNamespace(rfilename=name) for name in ("config.json", "pytorch_model.bin")]
+    answer = SimpleNamespace(sha="0" * 40, siblings=files)
+    monkeypatch.setattr(HfApi, "model_info", lambda *_, **__: answer)
+    with pytest.raises(InputError, match=r"nobody/pickled.* has no \*\.safetensors weights"):
+        base_fingerprint("nobody/pickled@main")
+    files.append(SimpleNamespace(rfilename="model-00001-of-00002.safetensors"))
+    assert base_fingerprint("nobody/pickled@main") == "0" * 40
+
+
+def test_weights_that_are_not_all_there_are_refused_and_not_made_up(
+    random_base: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(random_base, tmp_path / "copy")
+    weights = load_file(copy / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, copy / "model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        InputError, match=r"holds no weights called lm_head\.weight, and they are not made up"
+    ):
         load_base(str(copy))
 
 
