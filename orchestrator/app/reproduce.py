@@ -107,7 +107,7 @@ def reproduce(
         epochs=compared,
         outcome_then=then if compares_outcome else Outcome.COMPLETED,
         outcome_now=Outcome(now["outcome"]),
-        error_now=now["error"],
+        error_now=None if pd.isna(now["error"]) else str(now["error"]),
         differences=differences,
         not_compared=lacking,
         changes=compare_facts(_facts(row), _facts(now)),

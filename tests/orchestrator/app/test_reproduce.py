@@ -97,6 +97,7 @@ def test_an_altered_value_is_found_and_shown(root: Path, capsys: pytest.CaptureF
     assert "NOT reproduced: 1 values differ" in said
     assert main(["reproduce", str(trial), "--root", str(root), "--tolerance", "20", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
+    assert content["error"] is None
     assert [(item["epoch"], item["column"]) for item in content["differences"]] == [(epoch, "test_loss")]
 
 
