@@ -98,6 +98,7 @@ def first_gradient_norm(base: BaseModel, examples: Sequence[EncodedExample]) -> 
         The Euclidean norm over all adapter weights of the gradient of the mean loss in nats per answer token.
     """
     adapted = add_adapter(base, Hyperparameters(lora_dropout=0.0), _KEY)
+    adapted.model.train(False)  # the base may have dropout of its own
     tokens = sum(len(example.answer_tokens) for example in examples)
     for part in split_by_tokens([len(example.tokens) for example in examples], _PART_TOKENS):
         batch = make_batch(adapted.model, [examples[index] for index in part])
