@@ -131,25 +131,29 @@ def decompose_quantisation_error(
 
     Args:
         location: Of the unquantised weights.
-        layers: Full names to quantised layers.
+        layers: Full names to layers; those that transformers left unquantised, as T5's ``wo``, lost nothing.
         rank: Of the adapters.
         scale: That the adapters' product will be multiplied with.
 
     Returns:
-        Layer to A, shape ``(rank, inputs)``, and B, shape ``(outputs, rank)``, in float32: ``scale * B @ A``
+        Quantised layer to A, shape ``(rank, inputs)``, and B, shape ``(outputs, rank)``, in float32: ``scale * B @ A``
         is the best approximation of its rank to the error.
     """
     from bitsandbytes.functional import dequantize_4bit
 
+    quantised: dict[str, Any] = {
+        f"{name}.weight": layer.weight
+        for name, layer in layers.items()
+        if hasattr(layer.weight, "quant_state")
+    }
     found = {}
-    for name, weight in read_weights(location, [f"{layer}.weight" for layer in layers]):
-        layer = name.removesuffix(".weight")
-        coarse: Any = layers[layer].weight
+    for name, weight in read_weights(location, quantised):
+        coarse = quantised[name]
         kept = dequantize_4bit(coarse.data, coarse.quant_state).float()
         error = weight.to(kept.device, torch.float32) - kept
         left, sizes, right = torch.linalg.svd(error, full_matrices=False)
         roots = sizes[:rank].sqrt()
-        found[layer] = (roots[:, None] * right[:rank], left[:, :rank] * roots / scale)
+        found[name.removesuffix(".weight")] = (roots[:, None] * right[:rank], left[:, :rank] * roots / scale)
     return found
 
 

@@ -149,8 +149,8 @@ def _layout_misfits(hyper: Hyperparameters, facts: "ModelFacts") -> Iterator[str
     """Yield why a model's text can't be laid out as the config asks."""
     if hyper.packing and facts.model_type not in PACKABLE:
         yield (
-            f"packing = true on {facts.model_type}: it is not known to keep a row's examples apart; take packing = "
-            f"false, or a model of {', '.join(sorted(PACKABLE))}"
+            f"packing = true on {facts.model_type}: it is not known to keep a row's examples apart; take "
+            f"packing = false, or a model of {', '.join(sorted(PACKABLE))}"
         )
     if hyper.prompt_loss_weight > 0 and facts.is_encoder_decoder:
         yield (
