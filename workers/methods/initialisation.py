@@ -136,8 +136,8 @@ def decompose_quantisation_error(
         scale: That the adapters' product will be multiplied with.
 
     Returns:
-        Quantised layer to A, shape ``(rank, inputs)``, and B, shape ``(outputs, rank)``, in float32: ``scale * B @ A``
-        is the best approximation of its rank to the error.
+        Quantised layer to A, shape ``(rank, inputs)``, and B, shape ``(outputs, rank)``, in float32:
+        ``scale * B @ A`` is the best approximation of its rank to the error.
     """
     from bitsandbytes.functional import dequantize_4bit
 

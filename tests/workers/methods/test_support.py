@@ -1,6 +1,9 @@
 """Which configs are refused on which models, with the reason and a way out."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,6 +112,12 @@ def test_all_reasons_are_given_together() -> None:
 )
 def test_what_can_run_is_not_refused(config: dict[str, Any]) -> None:
     assert refusals(Hyperparameters.from_config(config), _PHI3) == []
+
+
+def test_a_plan_asks_without_torch() -> None:
+    """Importing torch takes seconds, and a driver has no use for it."""
+    program = "import sys, workers.methods.support; assert not {'torch', 'peft'} & {*sys.modules}"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[3])
 
 
 @pytest.mark.parametrize(
