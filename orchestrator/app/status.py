@@ -1,10 +1,11 @@
 """Where a sweep stands, read from its folder alone; and whether what it holds is right."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.console import Group, RenderableType
 from rich.table import Table
 
@@ -28,6 +29,17 @@ class BestTrial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Truncation:
+    """Examples of a task, of all splits, that ``max_length_tokens`` cut."""
+
+    task: str
+    prompts: int
+    """Lost their beginning."""
+    answers: int
+    """Lost their end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SweepStatus:
     """A sweep as its folder shows it."""
 
@@ -42,6 +54,10 @@ class SweepStatus:
     """The process that is at work on it, or None."""
     train_s: float
     eval_s: float
+    generation_s: float
+    """Of the evaluation, generating answers."""
+    truncated: tuple[Truncation, ...]
+    """Tasks of which examples were cut."""
     best: tuple[BestTrial, ...]
     """One a task that has a point."""
 
@@ -57,7 +73,6 @@ class SweepStatus:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the status as JSON-like values."""
-        best = [{name: getattr(item, name) for name in BestTrial.__slots__} for item in self.best]
         return {
             "name": self.name,
             "root": self.root,
@@ -69,7 +84,9 @@ class SweepStatus:
             "driver": self.driver,
             "train_s": self.train_s,
             "eval_s": self.eval_s,
-            "best": best,
+            "generation_s": self.generation_s,
+            "truncated": [asdict(item) for item in self.truncated],
+            "best": [asdict(item) for item in self.best],
         }
 
     def _without_driver(self) -> str:
@@ -85,7 +102,17 @@ class SweepStatus:
         where = "on their way to" if self.driver else "not yet in"
         behind = f", {self.unpublished_rows} rows {where} Parquet" if self.unpublished_rows else ""
         head.add_row("points", f"{self.points}{behind}")
-        head.add_row("cost", f"{self.train_s:.1f} s of training, {self.eval_s:.1f} s of evaluation")
+        head.add_row(
+            "cost",
+            f"{self.train_s:.1f} s of training, {self.eval_s:.1f} s of evaluation, of it "
+            f"{self.generation_s:.1f} s of generating answers",
+        )
+        for cut in self.truncated:
+            head.add_row(
+                "cut",
+                f"{cut.task}: {cut.prompts} prompts at their beginning, {cut.answers} answers at their end; "
+                "see training.max_length_tokens",
+            )
         best = Table(box=None, padding=(0, 2), header_style="bold")
         for column in ("task", "best trial", "epoch", "eval_loss", "exact match", "test exact match"):
             best.add_column(column, justify="left" if column in ("task", "best trial") else "right")
@@ -139,8 +166,17 @@ def status_of(root: Path) -> SweepStatus:
         driver=driver,
         train_s=float(curves["train_s"].sum()),
         eval_s=float(curves["eval_s"].sum()),
+        generation_s=float(curves["generation_s"].sum()),
+        truncated=_truncated(tasks),
         best=tuple(sorted(best, key=lambda item: item.task)),
     )
+
+
+def _truncated(tasks: pd.DataFrame) -> tuple[Truncation, ...]:
+    """Return the tasks that lost something; where it was not counted, nothing is said."""
+    counted = tasks[["name", "truncated_prompts", "truncated_answers"]].fillna(0)
+    cuts = (Truncation(task=str(name), prompts=int(p), answers=int(a)) for name, p, a in counted.to_numpy())
+    return tuple(cut for cut in sorted(cuts, key=lambda cut: cut.task) if cut.prompts or cut.answers)
 
 
 def certify(root: Path, against: Path | None) -> list[Certificate]:
