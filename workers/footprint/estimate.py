@@ -51,12 +51,17 @@ class Footprint:
         return self.weights_bytes + self.adapter_bytes + self.optimizer_bytes
 
     @property
-    def total_bytes(self) -> int:
-        """The peak: in the backward pass, at the optimizer's step, or in an evaluation."""
+    def training_bytes(self) -> int:
+        """The peak of training: in the backward pass or at the optimizer's step."""
         backward = self.activations_bytes + max(self.loss_bytes, self.workspace_bytes)
         waiting = self.gradients_bytes if self.gradients_wait else 0
         step = 2 * self.gradients_bytes  # and as much again for the updates of some optimizers
-        return self.resident_bytes + max(backward + waiting, step, self.evaluation_bytes)
+        return self.resident_bytes + max(backward + waiting, step)
+
+    @property
+    def total_bytes(self) -> int:
+        """The peak, of training or of an evaluation."""
+        return max(self.training_bytes, self.resident_bytes + self.evaluation_bytes)
 
     def __str__(self) -> str:
         """Say where the memory goes, the largest parts first; the smallest are left out."""
@@ -146,7 +151,7 @@ def _evaluation_bytes(hyper: Hyperparameters, facts: ModelFacts, e: int, lengths
     batch = evaluation_rows(hyper, facts, lengths, EVAL_BATCH_TOKENS)
     places = batch.rows * (batch.places.encoder + batch.places.decoder)
     cache = 2 * facts.layers * facts.kv_heads * facts.head_dim * e * places
-    logits = facts.vocabulary * batch.targets * (2 * FLOAT + (e if e < FLOAT else 0))
+    logits = 3 * FLOAT * facts.vocabulary * batch.targets
     widest = max(n + m for n, m in _inner_layers(facts).values())
     adapted = sum(n * m for n, m in adapted_layers(hyper, facts).values())
     merges = hyper.peft_method == "lora" and not hyper.use_dora and hyper.quant == "none" and e == FLOAT
