@@ -36,14 +36,9 @@ def measure(
     settings = settings or TrainingSettings(horizon_epochs=1)
     if base is None:
         return text_features(task, settings) | word_features(task)
-    from workers.training.encoding import encode_task
+    from workers.training.encoding import encode_for
 
-    encoded = encode_task(
-        base.tokenizer,
-        task,
-        max_length_tokens=settings.max_length_tokens,
-        is_encoder_decoder=base.is_encoder_decoder,
-    )
+    encoded = encode_for(base, task, max_length_tokens=settings.max_length_tokens)
     return measure_encoded(task, encoded, base, settings)
 
 

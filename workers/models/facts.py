@@ -108,6 +108,15 @@ def attends_by_sdpa(config: PretrainedConfig) -> bool:
     return bool(getattr(model_class(config)._model_mapping[type(config)], "_supports_sdpa", False))
 
 
+def position_limit(config: PretrainedConfig) -> int | None:
+    """Return how many places a model has trained positions for; None where positions are computed."""
+    decoder = config.get_text_config(decoder=True)
+    if getattr(decoder, "rope_parameters", None):
+        return None
+    limit: int | None = getattr(decoder, "max_position_embeddings", None)
+    return limit
+
+
 @lru_cache(maxsize=64)
 def _read_facts(location: ModelLocation) -> ModelFacts:
     config = read_config(location)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from transformers import PreTrainedTokenizerBase
 
+from workers.models.facts import position_limit
 from workers.tasks.records import SPLITS, Example, Task
 from workers.training.formats import Parts, tokenise
 
@@ -135,6 +136,27 @@ def encode_task(
     return encoded
 
 
+def encode_for(base: "BaseModel", task: Task, *, max_length_tokens: int) -> EncodedTask:
+    """Encode a task as a base model takes it.
+
+    Args:
+        base: The base model.
+        task: The task.
+        max_length_tokens: Longest prompt and answer together; where the model has trained positions for fewer
+            places, that many.
+
+    Returns:
+        The encoded task. What can't be encoded is refused as by ``tokenise``.
+    """
+    limit = position_limit(base.model.config)
+    return encode_task(
+        base.tokenizer,
+        task,
+        max_length_tokens=max_length_tokens if limit is None else min(max_length_tokens, limit),
+        is_encoder_decoder=base.is_encoder_decoder,
+    )
+
+
 def end_tokens(tokenizer: PreTrainedTokenizerBase, examples: Sequence[EncodedExample]) -> frozenset[int]:
     """Return the tokens that end an answer: the marks behind those of the examples, the tokenizer's own."""
     ends = {example.tokens[-1] for example in examples if not example.lost_answer_tokens}
@@ -152,12 +174,7 @@ class EncodingCache:
         """Return a task as a base model takes it."""
         key = (task.task_id, base.fingerprint, max_length_tokens)
         if key not in self._encoded:
-            self._encoded[key] = encode_task(
-                base.tokenizer,
-                task,
-                max_length_tokens=max_length_tokens,
-                is_encoder_decoder=base.is_encoder_decoder,
-            )
+            self._encoded[key] = encode_for(base, task, max_length_tokens=max_length_tokens)
             if len(self._encoded) > self._max_tasks:
                 self._encoded.popitem(last=False)
         self._encoded.move_to_end(key)

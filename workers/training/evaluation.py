@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from orchestrator.contracts import TrainingSettings
 from workers.metrics import exact_match, rouge_l, token_f1
+from workers.models.facts import position_limit
 from workers.training.batches import split_by_tokens
 from workers.training.encoding import EncodedExample, end_tokens
 from workers.training.forward import make_batch, run_model, target_losses
@@ -94,10 +95,7 @@ def evaluate_splits(
     used = [split[: settings.max_eval_examples] for split in splits]
     if not all(used):
         raise ValueError("a split to be evaluated needs at least one example, got none")
-    caps = []
-    for split in used:
-        longest = max(len(example.answer_tokens) for example in split)
-        caps += [min(settings.max_new_tokens, longest + ANSWER_MARGIN_TOKENS)] * len(split)
+    caps = [cap for split in used for cap in _caps(model, split, settings, virtual)]
     examples = [example for split in used for example in split]
     was_training = model.training
     model.train(False)
@@ -110,6 +108,23 @@ def evaluate_splits(
         metrics.append(_summarise(split, judged[start : start + len(split)]))
         start += len(split)
     return metrics
+
+
+def _caps(
+    model: PreTrainedModel,
+    examples: Sequence[EncodedExample],
+    settings: TrainingSettings,
+    virtual: VirtualTokens | None,
+) -> Iterator[int]:
+    """Yield how many tokens each example of a split may be answered with."""
+    longest = max(len(example.answer_tokens) for example in examples)
+    most = min(settings.max_new_tokens, longest + ANSWER_MARGIN_TOKENS)
+    limit = position_limit(model.config)
+    before = 0 if virtual is None else virtual.count
+    for example in examples:
+        # A decoder's places are its answer's alone.
+        taken = 0 if model.config.is_encoder_decoder else before + example.prompt_tokens
+        yield most if limit is None else max(1, min(most, limit - taken))
 
 
 def _judge(

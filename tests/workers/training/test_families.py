@@ -1,5 +1,6 @@
 """Every family of models learns, and is evaluated as plain transformers would."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from tests.support.families import FAMILIES, make_family
 from tests.support.tiny import SETTINGS, make_task, make_trial
 from workers.models.base import BaseModel, load_base
+from workers.tasks.records import Example, Task
 from workers.training.encoding import EncodedExample, EncodedTask, EncodingCache
 from workers.training.evaluation import evaluate_split
 from workers.training.forward import make_batch, run_model
@@ -78,6 +80,18 @@ def test_a_trial_learns(family: str, tmp_path: Path) -> None:
     for _ in range(3):
         run.train_epoch()
     assert evaluate_split(run.adapted.model, base.tokenizer, encoded.validation, ALL).loss < 0.9 * untrained
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bart"])
+def test_texts_end_where_a_model_has_no_more_positions(family: str, tmp_path: Path) -> None:
+    changes = {"n_positions": 24} if family == "gpt2" else {"max_position_embeddings": 24}
+    base = load_base(str(make_family(family, tmp_path, **changes)))
+    long = [Example("Who? " * 30, "a smith " * 20), Example("Who? " * 30, "a smith")]
+    task = Task(name="long", train=(*TASK.train, *long), validation=(*long,), test=TASK.test)
+    encoded = EncodingCache().get(base, task, max_length_tokens=96)
+    assert max(len(example.tokens) for example in (*encoded.train, *encoded.test)) == 24
+    metrics = evaluate_split(base.model, base.tokenizer, encoded.validation, ALL)
+    assert math.isfinite(metrics.loss)
 
 
 def _own_loss(model: Any, example: EncodedExample) -> float:
