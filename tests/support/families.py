@@ -17,12 +17,17 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     BartConfig,
+    BloomConfig,
     Gemma2Config,
     Gemma3TextConfig,
     GemmaConfig,
     GPT2Config,
+    GPTNeoXConfig,
     LlamaConfig,
+    MambaConfig,
     MistralConfig,
+    MixtralConfig,
+    MT5Config,
     Phi3Config,
     PretrainedConfig,
     PreTrainedTokenizerFast,
@@ -212,8 +217,20 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 
+OTHERS: Mapping[str, Family] = {
+    "gpt_neox": Family(config=GPTNeoXConfig, tokenizer=_gpt2_tokenizer, end="<|endoftext|>", more={}),
+    "bloom": Family(config=BloomConfig, tokenizer=_gpt2_tokenizer, end="<|endoftext|>", more={}),
+    "mixtral": Family(
+        config=MixtralConfig, tokenizer=_llama_tokenizer, end="<|eot_id|>", more={"num_local_experts": 4}
+    ),
+    "mamba": Family(config=MambaConfig, tokenizer=_gpt2_tokenizer, end="<|endoftext|>", more={}),
+    "mt5": Family(config=MT5Config, tokenizer=_t5_tokenizer, end="</s>", more={"decoder_start_token_id": 0}),
+}
+"""Of which nothing is known beyond what transformers promises of all."""
+
+
 def _sizes(family: str, hidden: int, layers: int) -> dict[str, Any]:
-    if family == "t5":
+    if family in ("t5", "mt5"):
         sizes = {"d_model": hidden, "d_kv": hidden // 2, "d_ff": 3 * hidden, "num_layers": layers}
         return sizes | {"num_heads": 2}
     if family == "bart":
@@ -224,6 +241,10 @@ def _sizes(family: str, hidden: int, layers: int) -> dict[str, Any]:
     if family == "gpt2":
         sizes = {"n_embd": hidden, "n_layer": layers, "n_head": 2, "n_positions": 256}
         return sizes | {"initializer_range": 0.1}
+    if family == "bloom":
+        return {"hidden_size": hidden, "n_layer": layers, "n_head": 2, "initializer_range": 0.1}
+    if family == "mamba":
+        return {"hidden_size": hidden, "num_hidden_layers": layers, "state_size": 8}
     return {
         "hidden_size": hidden,
         "intermediate_size": 3 * hidden,
@@ -239,7 +260,7 @@ def make_family(
     family: str, folder: Path, *, hidden: int = 32, layers: int = 2, seed: int = 0, **changes: Any
 ) -> Path:
     """Save a tiny model of a family and its tokenizer; the weights are a function of the seed."""
-    made = FAMILIES[family]
+    made = {**FAMILIES, **OTHERS}[family]
     tokenizer = made.tokenizer()
     marks = {
         "pad_token_id": tokenizer.pad_token_id,

@@ -93,8 +93,8 @@ def load_base(
     if found["missing_keys"]:
         raise InputError(
             f"base model {base_model!r}: {location.path_or_id} holds no weights called "
-            f"{', '.join(sorted(found['missing_keys'])[:3])}, and they are not made up; give a model saved with "
-            "its language head"
+            f"{', '.join(sorted(found['missing_keys'])[:3])}, and they are not made up; give a model saved "
+            "with its language head"
         )
     if quant != "none":
         keep_trainable(model)

@@ -29,6 +29,7 @@ class ModelFacts:
     encoder_layers: int
     """Layers of the encoder; 0 where there is none."""
     heads: int
+    """0 where nothing attends."""
     kv_heads: int
     head_dim: int
     vocabulary: int
@@ -123,7 +124,7 @@ def _read_facts(location: ModelLocation) -> ModelFacts:
     model = _without_weights(config)
     decoder = config.get_text_config(decoder=True)
     layers = getattr(config, "num_decoder_layers", None) or decoder.num_hidden_layers
-    heads = decoder.num_attention_heads
+    heads = getattr(decoder, "num_attention_heads", None) or 0
     window = getattr(decoder, "sliding_window", None)
     head = model.get_output_embeddings()
     return ModelFacts(
@@ -134,7 +135,7 @@ def _read_facts(location: ModelLocation) -> ModelFacts:
         encoder_layers=_encoder_layers(config),
         heads=heads,
         kv_heads=getattr(decoder, "num_key_value_heads", None) or heads,
-        head_dim=getattr(decoder, "head_dim", None) or decoder.hidden_size // heads,
+        head_dim=getattr(decoder, "head_dim", None) or decoder.hidden_size // max(1, heads),
         vocabulary=decoder.vocab_size,
         parameters=sum(weight.numel() for weight in model.parameters()),
         linear_layers=MappingProxyType(

@@ -20,13 +20,13 @@ def _at(folder: Path) -> ModelLocation:
     return ModelLocation(name="x", path_or_id=str(folder), revision=None, fingerprint="none")
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, "mixtral", "mt5"])
 def test_facts_are_those_of_the_loaded_model(tmp_path: Path, family: str) -> None:
     folder = make_family(family, tmp_path)
     facts = ModelFacts.of(locate(str(folder)))
     model: Any = load_base(str(folder)).model
     assert facts.model_type == model.config.model_type
-    assert facts.is_encoder_decoder == (family in ("t5", "bart"))
+    assert facts.is_encoder_decoder == (family in ("t5", "mt5", "bart"))
     assert facts.parameters == sum(weight.numel() for weight in model.parameters())
     layers = {
         n: (m.in_features, m.out_features) for n, m in model.named_modules() if type(m) is torch.nn.Linear
@@ -40,8 +40,13 @@ def test_facts_are_those_of_the_loaded_model(tmp_path: Path, family: str) -> Non
         model.get_output_embeddings().weight is model.get_input_embeddings().weight
     )
     assert facts.sliding_window == (24 if family in ("mistral", "gemma2", "gemma3") else None)
-    assert facts.max_positions == (None if family == "t5" else 256)
-    assert facts.kv_heads == (2 if family in ("t5", "bart", "gpt2") else 1)
+    assert facts.max_positions == (None if family in ("t5", "mt5") else 256)
+    assert facts.kv_heads == (2 if family in ("t5", "mt5", "bart", "gpt2") else 1)
+
+
+def test_a_model_without_attention_has_no_heads(tmp_path: Path) -> None:
+    facts = ModelFacts.of(locate(str(make_family("mamba", tmp_path))))
+    assert (facts.heads, facts.kv_heads, facts.sliding_window) == (0, 0, None)
 
 
 def test_a_decoder_may_be_another_size_than_its_encoder(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support.families import FAMILIES, make_family
+from tests.support.families import FAMILIES, OTHERS, make_family
 from tests.support.tiny import SETTINGS, make_task, make_trial
 from workers.models.base import BaseModel, load_base
 from workers.tasks.records import Example, Task
@@ -25,7 +25,7 @@ NAMED = ("phi3", "llama", "qwen3", "gemma3", "t5")
 """Trained by default; the others are close relatives of these."""
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=[*FAMILIES, *OTHERS])
 def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
     """A model whose layers are louder than its embeddings, so that it does not merely repeat itself."""
     base = load_base(str(make_family(request.param, tmp_path_factory.mktemp(request.param))))
