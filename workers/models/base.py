@@ -73,6 +73,11 @@ def load_base(
     """
     location = locate(base_model)
     config = read_config(location)
+    if config.is_encoder_decoder and getattr(config, "decoder_start_token_id", None) is None:
+        raise InputError(
+            f"base model {base_model!r}: its config.json names no decoder_start_token_id, with which "
+            "every answer begins; add it (T5: 0)"
+        )
     options: dict[str, Any] = {"revision": location.revision} if location.revision else {}
     attention = "sdpa" if attends_by_sdpa(config) else "eager"
     weights = dict(options, dtype=_DTYPES[dtype], use_safetensors=True, attn_implementation=attention)

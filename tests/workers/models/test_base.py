@@ -13,6 +13,7 @@ from huggingface_hub import HfApi
 from safetensors.torch import load_file, save_file
 
 from orchestrator.contracts import InputError
+from tests.support.families import make_family
 from tests.support.tiny import make_base, make_lease, make_task, make_trial
 from workers.models.base import BaseCache, BaseModel, base_fingerprint, load_base
 from workers.training.encoding import encode_task
@@ -104,6 +105,15 @@ def test_weights_that_are_not_all_there_are_refused_and_not_made_up(
         InputError, match=r"holds no weights called lm_head\.weight, and they are not made up"
     ):
         load_base(str(copy))
+
+
+def test_a_decoder_that_begins_with_nothing_is_refused(tmp_path: Path) -> None:
+    folder = make_family("t5", tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    del config["decoder_start_token_id"]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="names no decoder_start_token_id"):
+        load_base(str(folder))
 
 
 def test_cut_off_weights_are_refused(random_base: Path, tmp_path: Path) -> None:
