@@ -1,18 +1,23 @@
 """What a sweep would do, without doing it."""
 
+import json
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.app.plan import plan_sweep
+from orchestrator.app.plan import SweepPlan, plan_sweep
 from orchestrator.app.roots import check_claim
 from orchestrator.app.spec import SweepSpec
 from orchestrator.metadataset.reader import MetaDatasetReader
+from workers.models.location import locate
+
+if TYPE_CHECKING:
+    from workers.footprint.survey import Survey  # imports torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Preview:
     finished_trials: int
     """Already on record in the root."""
     points_on_record: int
+    survey: "Survey | None"
+    """What the trials will need; None of a rehearsal, which finetunes nothing."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the preview as JSON-like values."""
@@ -60,6 +67,7 @@ class Preview:
             f"{self.training_examples} training examples shown, on {self.base_model}",
             f"space {self.space_version}",
             f"on record: {self.finished_trials} finished trials, {self.points_on_record} points",
+            *(_survey_lines(self.survey) if self.survey else ()),
             "nothing was written",
         ]
         return Group(tasks, *(Text(line) for line in lines))
@@ -105,4 +113,54 @@ def preview(spec: SweepSpec, root: Path) -> Preview:
         training_examples=sum(trial.max_epochs * sizes[trial.task_id] for trial in plan.trials),
         finished_trials=int(reader.trials()["trial_id"].isin(planned).sum()),
         points_on_record=int(reader.curves()["trial_id"].isin(planned).sum()),
+        survey=None if spec.is_rehearsal else _survey(spec, plan),
     )
+
+
+def _survey(spec: SweepSpec, plan: SweepPlan) -> "Survey":
+    """Tell what the trials will need of the devices that the spec asks for."""
+    import torch
+
+    from workers.footprint.fitting import device_memory_bytes
+    from workers.footprint.lengths import foretold_lengths
+    from workers.footprint.survey import survey
+    from workers.models.base import load_tokenizer
+    from workers.models.facts import ModelFacts
+
+    location, settings = locate(spec.base_model), spec.training_settings()
+    tokenizer = load_tokenizer(location)
+    is_paired = ModelFacts.of(location).is_encoder_decoder
+    lengths = {
+        item.task.task_id: foretold_lengths(tokenizer, item.task, settings, is_encoder_decoder=is_paired)
+        for item in plan.tasks
+    }
+    on_gpu = spec.workers.gpus > 0
+    has_gpu = on_gpu and torch.cuda.is_available()
+    return survey(
+        ((trial.config, lengths[trial.task_id]) for trial in plan.trials),
+        location,
+        settings,
+        device_type="cuda" if on_gpu else "cpu",
+        memory_bytes=device_memory_bytes(torch.device("cuda")) if has_gpu else None,
+    )
+
+
+def _survey_lines(survey: "Survey") -> list[str]:
+    """Return what a survey found, as lines for people."""
+    from workers.footprint.estimate import gibibytes
+
+    lines = []
+    if survey.largest_bytes is not None and survey.median_bytes is not None:
+        sharing = (
+            f"; {survey.trials_per_gpu} could share a GPU of this machine" if survey.trials_per_gpu else ""
+        )
+        lines.append(
+            f"memory of a trial: at most about {gibibytes(survey.largest_bytes)}, in the median "
+            f"{gibibytes(survey.median_bytes)}{sharing}"
+        )
+    if survey.refused_trials:
+        lines.append(f"{survey.refused_trials} trials can't run on this model and will end as invalid:")
+    for refusal in survey.refusals:
+        lines.append(f"  {refusal.trials} because {refusal.reason}")
+        lines.append(f"    such as {json.dumps(refusal.example)}")
+    return lines

@@ -4,8 +4,10 @@ Notation: a layer takes ``n`` numbers a place and gives ``m``; ``e`` is the byte
 ``r`` is a rank. Adapters compute in float32, whatever the base computes in.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 
 from workers.footprint.tracing import Places, Trace
@@ -36,14 +38,23 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """A linear layer's part in a micro-batch."""
+    """A linear layer's part in a forward pass, the same for all layers of a kind."""
 
+    end: str
+    """The end of its name."""
     n: int
     m: int
-    places: int
-    """Of all rows together."""
+    in_encoder: bool
+    is_behind: bool
+    """Whether it is run for the targets only."""
     keeps_input: bool
     """Whether its input, if kept as it is, is kept for this layer's sake alone."""
+
+    def places(self, batch: Rows) -> int:
+        """Return its places, of all rows together."""
+        if self.is_behind:
+            return batch.targets
+        return batch.rows * (batch.places.encoder if self.in_encoder else batch.places.decoder)
 
 
 def kept_bytes(hyper: Hyperparameters, facts: ModelFacts, trace: Trace, e: int, batch: Rows) -> int:
@@ -63,16 +74,22 @@ def kept_bytes(hyper: Hyperparameters, facts: ModelFacts, trace: Trace, e: int, 
         Bytes.
     """
     layers = adapted_layers(hyper, facts)
-    kept = [batch.rows * before for before in trace.kept_bytes(batch.places)]
-    first = next((place for place, layer in enumerate(trace.layers) if layer.name in layers), None)
+    names = {name for name, _, _ in layers}
+    first = next((place for place, layer in enumerate(trace.layers) if layer.name in names), None)
     tail = _tail(trace, facts)
-    whole = kept[-1] - (kept[first] if first is not None else 0.0)
-    whole -= (kept[-1] - kept[tail]) * (1 - batch.targets / (batch.rows * batch.places.decoder))
-    whole += sum(
-        _adapter_bytes(hyper, use, name, facts, e) for name, use in _uses(trace, layers, batch, tail)
-    )
+    whole = trace.kept_bytes(batch.places, len(trace.layers))
+    behind = whole - trace.kept_bytes(batch.places, tail)
+    whole -= trace.kept_bytes(batch.places, first) if first is not None else 0.0
+    whole *= batch.rows
+    whole -= behind * (batch.rows - batch.targets / batch.places.decoder)
+    for use, count in _uses(trace, layers, tail):
+        whole += count * _adapter_bytes(hyper, facts, use, use.places(batch), e)
     if hyper.quant == "int8":
-        whole += _int8_bytes(hyper, facts, trace, e, batch, first, tail)
+        reached = {layer.name for layer in trace.layers[first or 0 :]}
+        eights = tuple(layer for layer in quantised_layers(facts) if layer[0] in reached)
+        ends = {_end(name) for name in names}
+        for use, count in _uses(trace, eights, tail):
+            whole += count * _int8_bytes(hyper, use, use.places(batch), e, is_adapted=use.end in ends)
     if hyper.peft_method == "prefix":  # keys and values are kept joined to the text's, and by themselves
         heads = 2 * (facts.heads + facts.kv_heads) * facts.head_dim
         whole += batch.rows * hyper.num_virtual_tokens * facts.layers * heads * e
@@ -116,34 +133,38 @@ def _tail(trace: Trace, facts: ModelFacts) -> int:
     return max(place for place, layer in enumerate(trace.layers) if layer.name.endswith(".o_proj"))
 
 
-def _uses(trace: Trace, layers: Layers, batch: Rows, tail: int) -> Iterator[tuple[str, _Use]]:
-    """Yield the parts that some layers have in a micro-batch, in their order."""
+@lru_cache(maxsize=256)
+def _uses(trace: Trace, layers: Layers, tail: int) -> tuple[tuple[_Use, int], ...]:
+    """Count the parts that some layers have in a forward pass, by kind."""
+    shapes = {name: (n, m) for name, n, m in layers}
     seen: set[int] = set()
+    uses: Counter[_Use] = Counter()
     for place, layer in enumerate(trace.layers):
-        if layer.name not in layers:
+        if layer.name not in shapes:
             continue
-        n, m = layers[layer.name]
-        per_row = batch.places.encoder if layer.in_encoder else batch.places.decoder
-        places = batch.targets if place > tail else batch.rows * per_row
-        is_first = layer.input_number not in seen and not layer.input_is_kept
+        use = _Use(
+            _end(layer.name),
+            *shapes[layer.name],
+            in_encoder=layer.in_encoder,
+            is_behind=place > tail,
+            keeps_input=layer.input_number not in seen and not layer.input_is_kept,
+        )
+        uses[use] += 1
         seen.add(layer.input_number)
-        yield layer.name, _Use(n, m, places, is_first)
+    return tuple(uses.items())
 
 
-def _int8_bytes(
-    hyper: Hyperparameters, facts: ModelFacts, trace: Trace, e: int, batch: Rows, first: int | None, tail: int
-) -> int:
-    """Return what LLM.int8 keeps beside all else: every layer's input, even where its weights are frozen."""
-    behind = {layer.name for layer in trace.layers[first or 0 :]}
-    layers = {name: shape for name, shape in quantised_layers(facts).items() if name in behind}
-    adapted = adapted_layers(hyper, facts)
-    whole = 0
-    for name, use in _uses(trace, layers, batch, tail):
-        is_adapted = name in adapted
-        rotates_input = is_adapted and hyper.peft_method == "oft"  # and each layer its own
-        if rotates_input or (use.keeps_input and not (is_adapted and _keeps_plain_input(hyper, e))):
-            whole += e * use.n * use.places
-    return whole
+def _end(name: str) -> str:
+    """Return as much of a layer's name as roles tell layers apart by."""
+    return ".".join(name.split(".")[-2:])
+
+
+def _int8_bytes(hyper: Hyperparameters, use: _Use, places: int, e: int, *, is_adapted: bool) -> int:
+    """Return what LLM.int8 keeps beside all else: a layer's input, even where its weights are frozen."""
+    rotates_input = is_adapted and hyper.peft_method == "oft"  # and each layer its own
+    if rotates_input or (use.keeps_input and not (is_adapted and _keeps_plain_input(hyper, e))):
+        return places * e * use.n
+    return 0
 
 
 def _keeps_plain_input(hyper: Hyperparameters, e: int) -> bool:
@@ -151,40 +172,41 @@ def _keeps_plain_input(hyper: Hyperparameters, e: int) -> bool:
     return hyper.peft_method == "lora" and hyper.lora_dropout == 0 and e == FLOAT
 
 
-def _adapter_bytes(hyper: Hyperparameters, use: _Use, name: str, facts: ModelFacts, e: int) -> int:
+def _adapter_bytes(hyper: Hyperparameters, facts: ModelFacts, use: _Use, places: int, e: int) -> int:
     """Return what one adapted layer keeps beside the base."""
     if hyper.peft_method == "ia3":
-        kept = 0 if not targeted({name: (use.n, use.m)}, scaled_inputs(facts)) else use.n
-        return e * use.places * ((kept if use.keeps_input else 0) if kept else use.m)
-    return _OF_LAYER[hyper.peft_method](hyper, use, e)
+        if not targeted({use.end: (use.n, use.m)}, scaled_inputs(facts)):
+            return places * e * use.m
+        return places * e * use.n if use.keeps_input else 0
+    return _OF_LAYER[hyper.peft_method](hyper, use, places, e)
 
 
-def _lora(hyper: Hyperparameters, use: _Use, e: int) -> int:
+def _lora(hyper: Hyperparameters, use: _Use, places: int, e: int) -> int:
     if hyper.use_dora:
-        return _dora(hyper, use, e)
-    return use.places * (_input(use, e, has_dropout=hyper.lora_dropout > 0) + FLOAT * hyper.lora_r)
+        return _dora(hyper, use, places, e)
+    return places * (_input(use, e, has_dropout=hyper.lora_dropout > 0) + FLOAT * hyper.lora_r)
 
 
-def _dora(hyper: Hyperparameters, use: _Use, e: int) -> int:
+def _dora(hyper: Hyperparameters, use: _Use, places: int, e: int) -> int:
     """Return what PEFT's DoRA keeps; with dropout it multiplies the base's weights once more, in float32."""
     has_dropout = hyper.lora_dropout > 0
-    frozen_output = FLOAT if has_dropout else e
-    whole = _input(use, e, has_dropout=has_dropout) + FLOAT * hyper.lora_r + (frozen_output + FLOAT) * use.m
-    copies = has_dropout and (e < FLOAT or hyper.quant != "none")
-    return use.places * whole + (FLOAT * use.n * use.m if copies else 0)
+    outputs = ((FLOAT if has_dropout else e) + FLOAT) * use.m  # the frozen layer's, and the adapter's
+    whole = places * (_input(use, e, has_dropout=has_dropout) + FLOAT * hyper.lora_r + outputs)
+    copies_weights = has_dropout and (e < FLOAT or hyper.quant != "none")
+    return whole + (FLOAT * use.n * use.m if copies_weights else 0)
 
 
-def _miss(hyper: Hyperparameters, use: _Use, e: int) -> int:
-    return use.places * FLOAT * hyper.miss_r
+def _miss(hyper: Hyperparameters, use: _Use, places: int, e: int) -> int:
+    return places * FLOAT * hyper.miss_r
 
 
-def _oft(hyper: Hyperparameters, use: _Use, e: int) -> int:
+def _oft(hyper: Hyperparameters, use: _Use, places: int, e: int) -> int:
     rotations = 4 * FLOAT * use.n * hyper.oft_block_size  # a skew matrix, its powers and their sum
-    return use.places * _input(use, e, has_dropout=False) + rotations
+    return places * _input(use, e, has_dropout=False) + rotations
 
 
-def _vera(hyper: Hyperparameters, use: _Use, e: int) -> int:
-    return use.places * FLOAT * (hyper.vera_r + use.m)
+def _vera(hyper: Hyperparameters, use: _Use, places: int, e: int) -> int:
+    return places * FLOAT * (hyper.vera_r + use.m)
 
 
 def _input(use: _Use, e: int, *, has_dropout: bool) -> int:
@@ -194,6 +216,6 @@ def _input(use: _Use, e: int, *, has_dropout: bool) -> int:
     return FLOAT * use.n if e < FLOAT or use.keeps_input else 0
 
 
-_OF_LAYER: Mapping[str, Callable[[Hyperparameters, _Use, int], int]] = MappingProxyType(
+_OF_LAYER: Mapping[str, Callable[[Hyperparameters, _Use, int, int], int]] = MappingProxyType(
     {"lora": _lora, "miss": _miss, "oft": _oft, "vera": _vera}
 )

@@ -128,18 +128,16 @@ def estimate(
 def _workspace_bytes(hyper: Hyperparameters, facts: ModelFacts, e: int, batch: Rows) -> int:
     """Return what the widest layer's backward pass holds: the gradients of its input and output."""
     places = batch.rows * max(batch.places.encoder, batch.places.decoder)
-    adapted = adapted_layers(hyper, facts)
-    widest = max(
-        (n + m) * (e + (FLOAT if name in adapted and e < FLOAT else 0))
-        for name, (n, m) in _inner_layers(facts).items()
-    )
+    widest = max(n + m for n, m in _inner_shapes(facts)) * e
+    if e < FLOAT:
+        widest += max((n + m for _, n, m in adapted_layers(hyper, facts)), default=0) * FLOAT
     logits = FLOAT * facts.vocabulary * batch.targets
     return logits + places * widest + _unpacked_bytes(hyper, facts, e)
 
 
 def _unpacked_bytes(hyper: Hyperparameters, facts: ModelFacts, e: int) -> int:
     """Return the bytes of one layer's weights where they are unpacked, or multiplied out, to be used."""
-    n, m = max(_inner_layers(facts).values(), key=lambda shape: shape[0] * shape[1])
+    n, m = max(_inner_shapes(facts), key=lambda shape: shape[0] * shape[1])
     unpacked = e * n * m if hyper.quant != "none" else 0
     if hyper.peft_method == "lora" and hyper.use_dora:  # B A of a unit matrix, beside the base's weights
         unpacked += FLOAT * (n * n + 3 * n * m)
@@ -152,17 +150,13 @@ def _evaluation_bytes(hyper: Hyperparameters, facts: ModelFacts, e: int, lengths
     places = batch.rows * (batch.places.encoder + batch.places.decoder)
     cache = 2 * facts.layers * facts.kv_heads * facts.head_dim * e * places
     logits = 3 * FLOAT * facts.vocabulary * batch.targets
-    widest = max(n + m for n, m in _inner_layers(facts).values())
-    adapted = sum(n * m for n, m in adapted_layers(hyper, facts).values())
+    widest = max(n + m for n, m in _inner_shapes(facts))
+    adapted = sum(n * m for _, n, m in adapted_layers(hyper, facts))
     merges = hyper.peft_method == "lora" and not hyper.use_dora and hyper.quant == "none" and e == FLOAT
     merged = FLOAT * adapted if merges and adapted <= MERGE_BELOW_WEIGHTS else 0
     return cache + max(logits, places * widest * e) + merged + _unpacked_bytes(hyper, facts, e)
 
 
-def _inner_layers(facts: ModelFacts) -> dict[str, tuple[int, int]]:
-    """Return the linear layers but for the head, whose outputs are counted as logits."""
-    return {
-        name: shape
-        for name, shape in facts.linear_layers.items()
-        if shape != (facts.hidden_size, facts.vocabulary)
-    }
+def _inner_shapes(facts: ModelFacts) -> set[tuple[int, int]]:
+    """Return the shapes of the linear layers but for the head, whose outputs are counted as logits."""
+    return set(facts.linear_layers.values()) - {(facts.hidden_size, facts.vocabulary)}

@@ -1,6 +1,6 @@
 """Whether a config can run at all, on a model and a device: asked before a base model is loaded."""
 
-from workers.footprint.estimate import Footprint, estimate, gibibytes
+from workers.footprint.estimate import estimate, gibibytes
 from workers.footprint.lengths import Lengths
 from workers.methods import support
 from workers.models.facts import ModelFacts
@@ -37,18 +37,27 @@ def examine(
     problems = support.refusals(hyper, ModelFacts.of(location))
     if problems or memory_bytes is None:
         return problems
-    least = least_footprint(hyper, location, dtype, lengths, on_gpu=device_type == "cuda")
+    refusal = memory_refusal(
+        hyper, location, dtype, lengths, memory_bytes=memory_bytes, on_gpu=device_type == "cuda"
+    )
+    return [refusal] if refusal else []
+
+
+def memory_refusal(
+    hyper: Hyperparameters,
+    location: ModelLocation,
+    dtype: str,
+    lengths: Lengths,
+    *,
+    memory_bytes: int,
+    on_gpu: bool,
+) -> str | None:
+    """Say why a device's memory is too small for a valid config, or return None; see ``examine``."""
+    least = estimate(hyper, location, dtype, lengths, micro_batch_tokens=1, on_gpu=on_gpu)
     if least.total_bytes <= memory_bytes:
-        return []
-    return [
+        return None
+    return (
         f"needs about {gibibytes(least.total_bytes)} of memory even with micro-batches of one example, and "
         f"the device has {gibibytes(memory_bytes)} ({least}); take a larger device, a coarser quant, or a "
         "method that trains less"
-    ]
-
-
-def least_footprint(
-    hyper: Hyperparameters, location: ModelLocation, dtype: str, lengths: Lengths, *, on_gpu: bool
-) -> Footprint:
-    """Return what a trial needs with micro-batches of one example; the arguments are ``estimate``'s."""
-    return estimate(hyper, location, dtype, lengths, micro_batch_tokens=1, on_gpu=on_gpu)
+    )

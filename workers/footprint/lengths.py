@@ -1,13 +1,22 @@
 """How long a task's examples are, and the micro-batches that come of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 
+from transformers import PreTrainedTokenizerBase
+
+from orchestrator.contracts import TrainingSettings
 from workers.footprint.activations import Rows
 from workers.footprint.tracing import Places
 from workers.models.facts import ModelFacts
+from workers.tasks.records import Example, Task
 from workers.training.batches import PACKED_ROW_TOKENS
-from workers.training.encoding import EncodedTask
+from workers.training.encoding import EncodedExample, EncodedTask, encode_examples
 from workers.training.hyperparameters import Hyperparameters
+
+_ENCODED = 16
+"""Examples of a task that are encoded to foretell its lengths, by each of two counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +35,53 @@ class Lengths:
     def of(cls, task: EncodedTask, max_eval_examples: int | None = None) -> "Lengths":
         """Measure an encoded task, all splits together; ``max_eval_examples`` caps both held-out ones."""
         held_out = sum(len(split[:max_eval_examples]) for split in (task.validation, task.test))
-        examples = (*task.train, *task.validation, *task.test)
-        return cls(
-            prompt_tokens=max(example.prompt_tokens for example in examples),
-            answer_tokens=max(len(example.answer_tokens) for example in examples),
-            example_tokens=max(len(example.tokens) for example in examples),
-            held_out=held_out,
-        )
+        return _longest((*task.train, *task.validation, *task.test), held_out=held_out)
+
+
+def foretold_lengths(
+    tokenizer: PreTrainedTokenizerBase, task: Task, settings: TrainingSettings, *, is_encoder_decoder: bool
+) -> Lengths:
+    """Measure a task by encoding few of its examples: those with the most letters.
+
+    Args:
+        tokenizer: The base model's.
+        task: The task.
+        settings: Caps on lengths and on held-out examples.
+        is_encoder_decoder: Whether the base model is one.
+
+    Returns:
+        The lengths; shorter than the task's own where an example of fewer letters has more tokens. What can't
+        be encoded is refused as by ``encode_examples``.
+    """
+    cap = settings.max_eval_examples
+    examples = [*task.train, *task.validation[:cap], *task.test[:cap]]
+    chosen = {
+        id(example): example
+        for letters in (_letters, lambda example: len(example.answer))
+        for example in nlargest(_ENCODED, examples, key=letters)
+    }
+    encoded = encode_examples(
+        tokenizer,
+        list(chosen.values()),
+        max_length_tokens=settings.max_length_tokens,
+        where=f"task {task.name}",
+        is_encoder_decoder=is_encoder_decoder,
+    )
+    return _longest(encoded, held_out=len(task.validation[:cap]) + len(task.test[:cap]))
+
+
+def _letters(example: Example) -> int:
+    said = sum(len(content) for _, content in example.context)
+    return said + len(example.question) + len(example.answer)
+
+
+def _longest(examples: Sequence[EncodedExample], *, held_out: int) -> Lengths:
+    return Lengths(
+        prompt_tokens=max(example.prompt_tokens for example in examples),
+        answer_tokens=max(len(example.answer_tokens) for example in examples),
+        example_tokens=max(len(example.tokens) for example in examples),
+        held_out=held_out,
+    )
 
 
 def training_rows(

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch.overrides import TorchFunctionMode
 
-from workers.models.facts import ModelFacts, model_class, read_config
+from workers.models.facts import ModelFacts, attends_by_sdpa, model_class, read_config
 from workers.models.location import ModelLocation
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -64,10 +64,9 @@ class Trace:
     _growth: Bytes
     """Shape ``(layers + 1, terms)``: what is kept before each layer and, last, altogether."""
 
-    def kept_bytes(self, places: Places) -> list[float]:
-        """Return what a row keeps before each layer is run and, last, altogether: ``layers + 1`` numbers."""
-        kept: list[float] = (self._growth @ places.terms).tolist()
-        return kept
+    def kept_bytes(self, places: Places, before: int) -> float:
+        """Return what a row keeps before a layer is run; past the last layer: altogether."""
+        return float(self._growth[before] @ places.terms)
 
 
 @lru_cache(maxsize=16)
@@ -84,7 +83,8 @@ def trace_base(location: ModelLocation, dtype: str, *, trains_weights: bool = Fa
     """
     config = read_config(location)
     with torch.device("meta"):
-        model = model_class(config).from_config(config, dtype=_DTYPES[dtype])
+        attention = "sdpa" if attends_by_sdpa(config) else "eager"
+        model = model_class(config).from_config(config, dtype=_DTYPES[dtype], attn_implementation=attention)
     model.requires_grad_(trains_weights)
     rows = [Places(0, decoder) for _, decoder in _ROWS[:2]]
     if config.is_encoder_decoder:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from math import prod
 from types import MappingProxyType
 
+from workers.methods.initialisation import REWRITES_BASE
 from workers.methods.roles import targeted
 from workers.methods.support import scaled_inputs, target_names
 from workers.models.facts import ModelFacts
@@ -17,11 +18,10 @@ from workers.training.hyperparameters import Hyperparameters
 
 TRAINED_BYTES = 4
 """Of a trained number, and of its gradient."""
-REWRITES_BASE = frozenset({"pissa_niter_16", "olora", "corda"})
-"""Initialisations that change the adapted layers' weights, of which the trial then has its own."""
 
 Shape = tuple[int, ...]
-Layers = Mapping[str, tuple[int, int]]
+Layers = tuple[tuple[str, int, int], ...]
+"""Linear layers by full name, with what they take in and give out."""
 
 
 def adapted_layers(hyper: Hyperparameters, facts: ModelFacts) -> Layers:
@@ -32,8 +32,8 @@ def adapted_layers(hyper: Hyperparameters, facts: ModelFacts) -> Layers:
         facts: Of the base model.
 
     Returns:
-        Full name to shape; none for methods that change no layer. A role that the model lacks is refused by
-        ``target_names``.
+        The layers in the model's order; none for methods that change none. A role that the model lacks is
+        refused by ``target_names``.
     """
     return _named(tuple(facts.linear_layers.items()), tuple(target_names(hyper, facts)))
 
@@ -57,15 +57,11 @@ def trained_shapes(hyper: Hyperparameters, facts: ModelFacts) -> Counter[Shape]:
         return Counter({(hyper.num_virtual_tokens, 2 * facts.layers * facts.kv_heads * facts.head_dim): 1})
     shapes: Counter[Shape] = Counter()
     layers = adapted_layers(hyper, facts)
-    inputs_scaled = targeted(layers, scaled_inputs(facts)) if hyper.peft_method == "ia3" else {}
-    for (n, m, is_input), count in Counter(
-        (*shape, name in inputs_scaled) for name, shape in layers.items()
-    ).items():
-        for shape in (
-            [(n if is_input else m,)]
-            if hyper.peft_method == "ia3"
-            else _OF_LAYER[hyper.peft_method](hyper, n, m)
-        ):
+    if hyper.peft_method == "ia3":
+        scaled = targeted(facts.linear_layers, scaled_inputs(facts))
+        return Counter((n if name in scaled else m,) for name, n, m in layers)
+    for (n, m), count in Counter((n, m) for _, n, m in layers).items():
+        for shape in _OF_LAYER[hyper.peft_method](hyper, n, m):
             shapes[shape] += count
     return shapes
 
@@ -87,14 +83,14 @@ def frozen_extra_bytes(hyper: Hyperparameters, facts: ModelFacts, element_bytes:
         Tables of OFT, VeRA's shared matrices, or the trial's own copies of weights that its initialisation
         changes.
     """
-    layers = adapted_layers(hyper, facts).values()
+    layers = adapted_layers(hyper, facts)
     if hyper.peft_method == "vera":
-        widest = max(n for n, _ in layers) + max(m for _, m in layers)
+        widest = max(n for _, n, _ in layers) + max(m for _, _, m in layers)
         return widest * hyper.vera_r * TRAINED_BYTES
     if hyper.peft_method == "oft":  # two tables of a skew matrix's places, in 64 bits
         return len(layers) * 8 * hyper.oft_block_size * (hyper.oft_block_size - 1)
     if hyper.peft_method == "lora" and hyper.init_lora_weights in REWRITES_BASE:
-        return sum(n * m for n, m in layers) * element_bytes
+        return sum(n * m for _, n, m in layers) * element_bytes
     return 0
 
 
@@ -131,4 +127,4 @@ def _all_weights(facts: ModelFacts) -> Counter[Shape]:
 
 @lru_cache(maxsize=256)
 def _named(linear_layers: tuple[tuple[str, tuple[int, int]], ...], names: tuple[str, ...]) -> Layers:
-    return MappingProxyType(targeted(dict(linear_layers), names))
+    return tuple((name, n, m) for name, (n, m) in targeted(dict(linear_layers), names).items())

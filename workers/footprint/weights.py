@@ -7,7 +7,7 @@ the architecture asks to be kept whole, as T5 does for the last layer of its MLP
 from collections.abc import Mapping
 from math import ceil, prod
 
-from workers.footprint.trained import Shape
+from workers.footprint.trained import Layers, Shape
 from workers.models.facts import ModelFacts
 
 ELEMENT_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
@@ -39,12 +39,12 @@ _8BIT_BLOCK = 256
 _LEAST_PAGED_NUMBERS = 100_000
 
 
-def quantised_layers(facts: ModelFacts) -> Mapping[str, tuple[int, int]]:
-    """Return the linear layers that int8 and nf4 quantise, with their features in and out."""
+def quantised_layers(facts: ModelFacts) -> Layers:
+    """Return the linear layers that int8 and nf4 quantise."""
     whole = ("lm_head", *_KEPT_WHOLE.get(facts.model_type, ()))
-    return {
-        name: shape for name, shape in facts.linear_layers.items() if name.rpartition(".")[2] not in whole
-    }
+    return tuple(
+        (name, n, m) for name, (n, m) in facts.linear_layers.items() if name.rpartition(".")[2] not in whole
+    )
 
 
 def weights_bytes(facts: ModelFacts, quant: str, dtype: str) -> int:
@@ -61,10 +61,10 @@ def weights_bytes(facts: ModelFacts, quant: str, dtype: str) -> int:
     element = ELEMENT_BYTES[dtype]
     if quant == "none":
         return facts.parameters * element
-    layers = quantised_layers(facts).values()
-    whole = facts.parameters - sum(n * m for n, m in layers)
+    layers = quantised_layers(facts)
+    whole = facts.parameters - sum(n * m for _, n, m in layers)
     of_layer = _int8_bytes if quant == "int8" else _nf4_bytes
-    return whole * element + sum(of_layer(n, m) for n, m in layers)
+    return whole * element + sum(of_layer(n, m) for _, n, m in layers)
 
 
 def state_bytes(shapes: Mapping[Shape, int], optim: str, *, on_gpu: bool) -> int:

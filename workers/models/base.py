@@ -84,9 +84,9 @@ def load_base(
     if quant != "none":
         settings = quantisation_settings(quant, _DTYPES[dtype])
         weights |= {"quantization_config": settings, "device_map": {"": device}}
+    tokenizer = load_tokenizer(location)
     try:
         with _no_progress_bars():
-            tokenizer = AutoTokenizer.from_pretrained(location.path_or_id, trust_remote_code=False, **options)
             model, found = model_class(config).from_pretrained(
                 location.path_or_id, trust_remote_code=False, output_loading_info=True, **weights
             )
@@ -117,6 +117,27 @@ def load_base(
         quant=quant,
         dtype=dtype,
     )
+
+
+def load_tokenizer(location: ModelLocation) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a base model alone.
+
+    Args:
+        location: The model's files.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        InputError: There is none, or it can't be read.
+    """
+    options: dict[str, Any] = {"revision": location.revision} if location.revision else {}
+    try:
+        with _no_progress_bars():
+            return AutoTokenizer.from_pretrained(location.path_or_id, trust_remote_code=False, **options)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"base model {location.name!r}: its tokenizer can't be loaded: {reason}") from error
 
 
 @contextmanager

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from workers.footprint.trained import REWRITES_BASE, size, trained_shapes
-from workers.methods import initialisation
+from workers.footprint.trained import size, trained_shapes
 from workers.models.base import load_base
 from workers.models.facts import ModelFacts
 from workers.training.adapters import add_adapter
@@ -51,7 +50,3 @@ def test_vectors_and_prefixes_are_counted_exactly(family: Callable[[str], str], 
     adapted = add_adapter(base, hyper, "trial")
     counted = size(trained_shapes(hyper, ModelFacts.of(base.location)))
     assert counted == sum(weight.numel() for weight in adapted.parameters.values())
-
-
-def test_the_initialisations_that_rewrite_the_base_are_the_trainers() -> None:
-    assert REWRITES_BASE == initialisation.REWRITES_BASE

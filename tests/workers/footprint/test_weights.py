@@ -1,5 +1,6 @@
 """Bytes of loaded bases and of optimizers' states, against what torch holds."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -67,5 +68,5 @@ def test_states_of_optimizers_are_counted(family: Callable[[str], str], optim: s
 
 @given(st.lists(st.tuples(st.integers(1, 500), st.integers(1, 500)), min_size=1), st.sampled_from(OPTIMIZERS))
 def test_paging_never_adds_to_what_a_gpu_holds(shapes: list[tuple[int, int]], optim: str) -> None:
-    counted = dict.fromkeys(shapes, 1)
+    counted = Counter[tuple[int, ...]](shapes)
     assert state_bytes(counted, optim, on_gpu=True) <= state_bytes(counted, optim, on_gpu=False)
