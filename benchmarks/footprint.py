@@ -5,8 +5,8 @@
 For each of a grid of configs, a Phi-3 of random weights trains one epoch and is evaluated. Sizes are in MiB,
 predicted and measured: what stays between steps, the base left out; the peak of training; the peak of an
 evaluation; all of it with the base; and the ratio of the last two. On a CPU torch's allocator is watched by
-its profiler, on CUDA its own counters are read. On a CPU the masks of LoRA's dropout are numpy's, so no config
-has any.
+its profiler, on CUDA its own counters are read. On a CPU the masks of LoRA's dropout are numpy's, so no
+config has any.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def make_base(folder: Path, *, hidden: int, layers: int, vocabulary: int) -> Non
     tokenizer = AutoTokenizer.from_pretrained(PATH)
     config = Phi3Config(
         hidden_size=hidden,
-        intermediate_size=hidden * 8 // 3,
+        intermediate_size=hidden * 3,
         num_hidden_layers=layers,
         num_attention_heads=hidden // 64,
         num_key_value_heads=hidden // 64,

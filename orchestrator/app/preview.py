@@ -142,6 +142,7 @@ def _survey(spec: SweepSpec, plan: SweepPlan) -> "Survey":
         settings,
         device_type="cuda" if on_gpu else "cpu",
         memory_bytes=device_memory_bytes(torch.device("cuda")) if has_gpu else None,
+        processes=int(1 / spec.workers.gpus) if 0 < spec.workers.gpus < 1 else 1,
     )
 
 

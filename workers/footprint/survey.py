@@ -54,13 +54,19 @@ class _Surveyor:
     """Goes through a sweep's trials one by one."""
 
     def __init__(
-        self, location: ModelLocation, settings: TrainingSettings, on_gpu: bool, memory_bytes: int | None
+        self,
+        location: ModelLocation,
+        settings: TrainingSettings,
+        *,
+        on_gpu: bool,
+        memory_bytes: int | None,
+        processes: int,
     ) -> None:
         self.refused: dict[str, _Refused] = {}
         self.refused_trials = 0
         self.footprints: list[Footprint] = []
         self._location, self._dtype = location, settings.compute_dtype
-        self._on_gpu, self._memory_bytes = on_gpu, memory_bytes
+        self._on_gpu, self._memory_bytes, self._processes = on_gpu, memory_bytes, processes
         self._read: dict[tuple[tuple[str, Scalar], ...], Hyperparameters | list[str]] = {}
 
     def see(self, config: Config, lengths: Lengths) -> None:
@@ -73,14 +79,17 @@ class _Surveyor:
         if self._memory_bytes is not None:
             refusal = memory_refusal(
                 *(hyper, self._location, self._dtype, lengths),
-                memory_bytes=self._memory_bytes,
+                memory_bytes=self._memory_bytes // self._processes,
                 on_gpu=self._on_gpu,
             )
             if refusal is not None:
                 self._refuse(config, {"memory": refusal})
                 return
             if self._on_gpu:
-                tokens = micro_batch_tokens(hyper, self._location, self._dtype, lengths, self._memory_bytes)
+                tokens = micro_batch_tokens(
+                    *(hyper, self._location, self._dtype, lengths, self._memory_bytes),
+                    processes=self._processes,
+                )
         self.footprints.append(
             estimate(
                 *(hyper, self._location, self._dtype, lengths),
@@ -114,6 +123,7 @@ def survey(
     *,
     device_type: str,
     memory_bytes: int | None = None,
+    processes: int = 1,
 ) -> Survey:
     """Examine the trials of a sweep, and estimate their memory.
 
@@ -123,12 +133,13 @@ def survey(
         settings: Of the sweep.
         device_type: ``cuda`` or ``cpu``.
         memory_bytes: Of the device; None where it is not known.
+        processes: Trials that will share the device.
 
     Returns:
         The survey.
     """
     on_gpu = device_type == "cuda"
-    surveyor = _Surveyor(location, settings, on_gpu, memory_bytes)
+    surveyor = _Surveyor(location, settings, on_gpu=on_gpu, memory_bytes=memory_bytes, processes=processes)
     for config, lengths in trials:
         surveyor.see(config, lengths)
     footprints = surveyor.footprints

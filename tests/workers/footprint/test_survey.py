@@ -60,6 +60,16 @@ def test_trials_that_share_a_large_gpu_are_counted(mini: ModelLocation) -> None:
     assert found.trials_per_gpu * found.largest_bytes < 141 * GIB
 
 
+def test_trials_are_refused_where_their_share_of_a_device_does_not_do(mini: ModelLocation) -> None:
+    def refused(processes: int) -> int:
+        trials = [({"lora_r": 8}, LENGTHS)]
+        return survey(
+            trials, mini, SETTINGS, device_type="cuda", memory_bytes=48 * GIB, processes=processes
+        ).refused_trials
+
+    assert [refused(processes) for processes in (1, 4, 8)] == [0, 0, 1]
+
+
 @pytest.mark.parametrize("preset", ["tiny-extended", "phi3-extended"])
 def test_every_config_of_a_space_is_either_refused_or_estimated(mini: ModelLocation, preset: str) -> None:
     configs = SearchSpace.preset(preset).sample(100, seed=0)
