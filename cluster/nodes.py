@@ -21,6 +21,11 @@ class WorkerSize:
     gpus: float
     """GPUs, or a share of one."""
 
+    @property
+    def per_gpu(self) -> int:
+        """How many workers have a GPU together."""
+        return int(1 / self.gpus + _ROUND_OFF) if 0 < self.gpus < 1 else 1
+
 
 def slots(size: WorkerSize, nodes: Iterable[Mapping[str, float]]) -> int:
     """Count the workers that fit.
@@ -40,7 +45,7 @@ def _on_node(size: WorkerSize, cpus: float, gpus: float) -> int:
     if size.cpus > 0:
         fits.append(int(cpus / size.cpus + _ROUND_OFF))
     if 0 < size.gpus < 1:
-        fits.append(int(gpus + _ROUND_OFF) * int(1 / size.gpus + _ROUND_OFF))
+        fits.append(int(gpus + _ROUND_OFF) * size.per_gpu)
     elif size.gpus >= 1:
         fits.append(int(gpus / size.gpus + _ROUND_OFF))
     return min(fits, default=0)

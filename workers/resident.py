@@ -22,6 +22,7 @@ def resident_session(
     threads: int = 1,
     device: str | None = None,
     stalled_after_s: float = math.inf,
+    processes: int = 1,
     judge: JudgeSettings | None = None,
     load_task: Callable[[str], Task] = load_task_from_source,
     fault: Fault = no_fault,
@@ -34,6 +35,7 @@ def resident_session(
         threads: CPU threads of torch; results are reproducible bit for bit with one.
         device: As torch names it; None: the first GPU, else the CPU.
         stalled_after_s: Seconds without a step of training after which it counts as hung.
+        processes: Workers that have the GPU together.
         judge: Who judges answers after every epoch; None: no one.
         load_task: From a trial's ``task_source`` to its task.
         fault: Called at named points.
@@ -48,6 +50,7 @@ def resident_session(
         measure_task=FeatureCache().measure_encoded,
         device=device,
         threads=threads,
+        processes=processes,
         judge=judge,
         fault=fault,
     )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from orchestrator.app.spec import ConfigsEntry, SweepSpec
 from orchestrator.contracts import Config, InputError, TaskId, Trial, digest
-from workers.models.location import base_fingerprint
+from workers.models.location import ModelLocation, locate
 from workers.space import SearchSpace
 from workers.tasks.loading import load_task
 from workers.tasks.records import Task
@@ -25,7 +25,7 @@ class SweepPlan:
     trials: tuple[Trial, ...]
     tasks: tuple[PlannedTask, ...]
     space: SearchSpace
-    base_fingerprint: str
+    base: ModelLocation
 
     @property
     def epochs(self) -> int:
@@ -61,7 +61,7 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
         except InputError as err:
             problems += err.problems
     try:
-        fingerprint = base_fingerprint(spec.base_model)
+        base = locate(spec.base_model)
     except InputError as err:
         problems += err.problems
     listed = _listed_configs(spec, space, problems)
@@ -69,10 +69,10 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
     if problems:
         raise InputError(*problems)
     return SweepPlan(
-        trials=tuple(_lay_out(spec, space, tasks, listed, fingerprint)),
+        trials=tuple(_lay_out(spec, space, tasks, listed, base.fingerprint)),
         tasks=tuple(tasks),
         space=space,
-        base_fingerprint=fingerprint,
+        base=base,
     )
 
 

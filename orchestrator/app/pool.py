@@ -157,7 +157,9 @@ class WorkerPool:
         # The driver's process id keeps a later driver's workers apart in logs and in the journal of attempts.
         worker_id = WorkerId(f"{os.uname().nodename}-{os.getpid()}-{next(self._names)}")
         size = self._terms.size
-        options = {} if self._terms.is_rehearsal else {"judge": self._terms.judge}
+        options: dict[str, Any] = {}
+        if not self._terms.is_rehearsal:
+            options = {"judge": self._terms.judge, "processes": size.per_gpu}
         actor = TrainerActor.options(num_cpus=size.cpus, num_gpus=size.gpus).remote(
             self._root,
             worker_id,

@@ -12,9 +12,9 @@ from rich.text import Text
 
 from orchestrator.app.plan import SweepPlan, plan_sweep
 from orchestrator.app.roots import check_claim
+from orchestrator.app.sharing import survey_sweep
 from orchestrator.app.spec import SweepSpec
 from orchestrator.metadataset.reader import MetaDatasetReader
-from workers.models.location import locate
 
 if TYPE_CHECKING:
     from workers.footprint.survey import Survey  # imports torch
@@ -122,28 +122,12 @@ def _survey(spec: SweepSpec, plan: SweepPlan) -> "Survey":
     import torch
 
     from workers.footprint.fitting import device_memory_bytes
-    from workers.footprint.lengths import foretold_lengths
-    from workers.footprint.survey import survey
-    from workers.models.base import load_tokenizer
-    from workers.models.facts import ModelFacts
 
-    location, settings = locate(spec.base_model), spec.training_settings()
-    tokenizer = load_tokenizer(location)
-    is_paired = ModelFacts.of(location).is_encoder_decoder
-    lengths = {
-        item.task.task_id: foretold_lengths(tokenizer, item.task, settings, is_encoder_decoder=is_paired)
-        for item in plan.tasks
-    }
-    on_gpu = spec.workers.gpus > 0
-    has_gpu = on_gpu and torch.cuda.is_available()
-    return survey(
-        ((trial.config, lengths[trial.task_id]) for trial in plan.trials),
-        location,
-        settings,
-        device_type="cuda" if on_gpu else "cpu",
-        memory_bytes=device_memory_bytes(torch.device("cuda")) if has_gpu else None,
-        processes=int(1 / spec.workers.gpus) if 0 < spec.workers.gpus < 1 else 1,
-    )
+    has_gpu = torch.cuda.is_available()
+    wanted = spec.workers.gpus
+    gpus = float(has_gpu) if wanted == "auto" else wanted
+    memory = device_memory_bytes(torch.device("cuda")) if gpus > 0 and has_gpu else None
+    return survey_sweep(spec, plan, gpus=gpus, gpu_memory_bytes=memory)
 
 
 def _survey_lines(survey: "Survey") -> list[str]:

@@ -90,7 +90,7 @@ def reproduce(
                 trials=(again,),
                 tasks=(),
                 space=SearchSpace.from_spec(spec.preset, spec.space),
-                base_fingerprint=again.base_fingerprint,
+                base=locate(again.base_model),
             ),
         )
         if not report.is_done:

@@ -1,5 +1,6 @@
 """The sweep's spec: what a person writes in YAML, checked at the border and handed on as plain records."""
 
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -72,7 +73,9 @@ class WorkersEntry(_Strict):
     """What one trainer takes of the cluster, and how many there may be; changes speed, never numbers."""
 
     cpus: Annotated[float, Field(gt=0)] = 1.0
-    gpus: Annotated[float, Field(ge=0)] = 0.0
+    gpus: float | Literal["auto"] = 0.0
+    """GPUs, or a share of one; ``auto``: as small a share as the sweep's largest trial fits into, 0 where the
+    cluster has none."""
     max_count: PositiveInt | None = None
     heartbeat_s: Annotated[float, Field(gt=0)] = 60.0
     """A worker that answers nothing for so long is killed and replaced."""
@@ -80,6 +83,14 @@ class WorkersEntry(_Strict):
     """So is one whose training makes no step for so long; loading a base model counts as one."""
     start_timeout_s: Annotated[float, Field(ge=0)] = 60.0
     """How long to wait for a node that holds a worker, where the cluster has none yet."""
+
+    @field_validator("gpus", mode="before")
+    @classmethod
+    def _check_gpus(cls, gpus: object) -> object:
+        is_number = isinstance(gpus, int | float) and not isinstance(gpus, bool)
+        if gpus != "auto" and not (is_number and 0 <= gpus < math.inf):  # type: ignore[operator]
+            raise ValueError("must be auto or a number from 0")
+        return gpus
 
 
 class JudgeEntry(_Strict):

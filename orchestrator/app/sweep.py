@@ -22,6 +22,7 @@ from orchestrator.app.plan import SweepPlan, plan_sweep
 from orchestrator.app.pool import WorkerPool, WorkerTerms
 from orchestrator.app.progress import ProgressDisplay
 from orchestrator.app.roots import check_claim, claim
+from orchestrator.app.sharing import gpus_of_a_worker
 from orchestrator.app.signals import stop_signals
 from orchestrator.app.spec import SweepSpec
 from orchestrator.app.stopping import StopFile
@@ -101,7 +102,9 @@ def run_sweep(
     plan = plan or plan_sweep(spec)
     claim(root, spec, plan.trials, plan.space.to_json())
     console = console or Console(quiet=True)
-    hire: _Hire = partial(_here, spec, layout) if in_process else partial(_on_cluster, spec, layout, address)
+    hire: _Hire = (
+        partial(_here, spec, layout) if in_process else partial(_on_cluster, spec, plan, layout, address)
+    )
     with Ledger.open(root) as ledger, driver_log(layout):
         if spec.mirror is None:
             return _drive(spec, plan, layout, ledger, hire, console, mirror=None)
@@ -189,11 +192,12 @@ def _drive(
 
 @contextmanager
 def _on_cluster(
-    spec: SweepSpec, layout: RootLayout, address: str | None, wanted: Callable[[], int]
+    spec: SweepSpec, plan: SweepPlan, layout: RootLayout, address: str | None, wanted: Callable[[], int]
 ) -> Iterator[Workforce]:
     """Hire as many workers as a Ray cluster holds and the sweep can use."""
     with connected(address) as connection:
-        terms = _worker_terms(spec, is_embedded=connection.is_embedded)
+        gpus = gpus_of_a_worker(spec, plan)
+        terms = _worker_terms(spec, gpus=gpus, is_embedded=connection.is_embedded)
         yield WorkerPool(str(layout.root), connection.address, terms, wanted=wanted)
 
 
@@ -203,10 +207,10 @@ def _here(spec: SweepSpec, layout: RootLayout, _wanted: Callable[[], int]) -> It
     yield OwnProcess(layout.root, is_rehearsal=spec.is_rehearsal)
 
 
-def _worker_terms(spec: SweepSpec, *, is_embedded: bool) -> WorkerTerms:
+def _worker_terms(spec: SweepSpec, *, gpus: float, is_embedded: bool) -> WorkerTerms:
     entry = spec.workers
     return WorkerTerms(
-        size=WorkerSize(cpus=entry.cpus, gpus=entry.gpus),
+        size=WorkerSize(cpus=entry.cpus, gpus=gpus),
         most=entry.max_count,
         is_rehearsal=spec.is_rehearsal,
         heartbeat_s=entry.heartbeat_s,

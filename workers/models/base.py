@@ -53,12 +53,12 @@ class BaseModel:
 
 
 def load_base(
-    base_model: str, *, quant: str = "none", dtype: str = "float32", device: str = "cpu"
+    base_model: str | ModelLocation, *, quant: str = "none", dtype: str = "float32", device: str = "cpu"
 ) -> BaseModel:
     """Load a base model, frozen and in evaluation mode.
 
     Args:
-        base_model: ``tiny-phi3``, a folder, or ``ID@REVISION`` of the Hugging Face hub.
+        base_model: ``tiny-phi3``, a folder, or ``ID@REVISION`` of the Hugging Face hub; or where that lies.
         quant: ``none``, ``int8`` or ``nf4``.
         dtype: ``float32`` or ``bfloat16``: of activations and unquantised weights.
         device: As torch names it.
@@ -71,11 +71,11 @@ def load_base(
         InputError: There is no such model, its weights are not safetensors or not all there, or it can't be
             read.
     """
-    location = locate(base_model)
+    location = locate(base_model) if isinstance(base_model, str) else base_model
     config = read_config(location)
     if config.is_encoder_decoder and getattr(config, "decoder_start_token_id", None) is None:
         raise InputError(
-            f"base model {base_model!r}: its config.json names no decoder_start_token_id, with which "
+            f"base model {location.name!r}: its config.json names no decoder_start_token_id, with which "
             "every answer begins; add it (T5: 0)"
         )
     options: dict[str, Any] = {"revision": location.revision} if location.revision else {}
@@ -93,11 +93,11 @@ def load_base(
     except (OSError, ValueError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
-            f"base model {base_model!r} can't be loaded from {location.path_or_id}: {reason}"
+            f"base model {location.name!r} can't be loaded from {location.path_or_id}: {reason}"
         ) from error
     if found["missing_keys"]:
         raise InputError(
-            f"base model {base_model!r}: {location.path_or_id} holds no weights called "
+            f"base model {location.name!r}: {location.path_or_id} holds no weights called "
             f"{', '.join(sorted(found['missing_keys'])[:3])}, and they are not made up; give a model saved "
             "with its language head"
         )
@@ -108,7 +108,7 @@ def load_base(
     model.requires_grad_(False)
     model.train(False)
     return BaseModel(
-        name=base_model,
+        name=location.name,
         location=location,
         model=model,
         tokenizer=tokenizer,
@@ -165,6 +165,13 @@ class BaseCache:
         self._device = device
         self._max_resident = max_resident
         self._loaded: OrderedDict[tuple[str, str, str], BaseModel] = OrderedDict()
+        self._located: dict[str, ModelLocation] = {}
+
+    def locate(self, base_model: str) -> ModelLocation:
+        """Find a base model's files, the first time; files that change meanwhile are not noticed."""
+        if base_model not in self._located:
+            self._located[base_model] = locate(base_model)
+        return self._located[base_model]
 
     def get(self, base_model: str, *, quant: str, dtype: str) -> BaseModel:
         """Return a base model, loading it the first time; the arguments are those of ``load_base``."""
@@ -175,5 +182,5 @@ class BaseCache:
         while len(self._loaded) >= self._max_resident:
             self._loaded.popitem(last=False)
             gc.collect()
-        self._loaded[key] = load_base(base_model, quant=quant, dtype=dtype, device=self._device)
+        self._loaded[key] = load_base(self.locate(base_model), quant=quant, dtype=dtype, device=self._device)
         return self._loaded[key]

@@ -25,6 +25,8 @@ from orchestrator.contracts import (
     TrialId,
 )
 from orchestrator.metadataset.durable import Fault, no_fault
+from workers.footprint.admission import Admission
+from workers.footprint.lengths import Lengths
 from workers.judge import Judge, JudgeSettings
 from workers.metafeatures import measure_encoded
 from workers.models.base import BaseCache
@@ -53,6 +55,7 @@ class Trainer:
         measure_task: Measure = measure_encoded,
         device: str = "cpu",
         threads: int | None = None,
+        processes: int = 1,
         judge: JudgeSettings | None = None,
         fault: Fault = no_fault,
     ) -> None:
@@ -64,6 +67,7 @@ class Trainer:
             measure_task: From a task and a base model to meta-features.
             device: As torch names it.
             threads: CPU threads of torch; with one, results are reproducible bit for bit. None: its own.
+            processes: Workers that have the device together, if it is a GPU.
             judge: Who judges answers after every epoch; None: no one.
             fault: Called at named points.
         """
@@ -72,6 +76,7 @@ class Trainer:
         self._load_task = load_task
         self._measure_task = measure_task
         self._bases = BaseCache(device=device)
+        self._admission = Admission(self._device, processes)
         self._tasks: dict[str, Task] = {}
         self._encodings = EncodingCache()
         self._lent = Surroundings(
@@ -163,15 +168,21 @@ class Trainer:
         """Get ready all that an attempt needs."""
         trial = lease.trial
         hyper = Hyperparameters.from_config(trial.config)
-        base = self._bases.get(trial.base_model, quant=hyper.quant, dtype=trial.settings.compute_dtype)
-        if base.fingerprint != trial.base_fingerprint:
+        dtype = trial.settings.compute_dtype
+        location = self._bases.locate(trial.base_model)
+        if location.fingerprint != trial.base_fingerprint:
             raise InputError(
-                f"base model {trial.base_model!r} has fingerprint {base.fingerprint} on this worker, planned "
-                f"was {trial.base_fingerprint}; give every node the same files"
+                f"base model {trial.base_model!r} has fingerprint {location.fingerprint} on this worker, "
+                f"planned was {trial.base_fingerprint}; give every node the same files"
             )
+        self._admission.check(hyper, location, dtype)
+        base = self._bases.get(trial.base_model, quant=hyper.quant, dtype=dtype)
         task = self._task(trial.task_source, trial.task_id)
         encoded = self._encodings.get(base, task, max_length_tokens=trial.settings.max_length_tokens)
-        run = TrialRun(trial, hyper, base, encoded)
+        lengths = Lengths.of(encoded, trial.settings.max_eval_examples)
+        self._admission.check(hyper, location, dtype, lengths)
+        tokens = self._admission.micro_batch_tokens(hyper, location, dtype, lengths)
+        run = TrialRun(trial, hyper, base, encoded, micro_batch_tokens=tokens)
         return Attempt(lease, run, base.tokenizer, task, encoded, self._lent, control, progress)
 
     def _task(self, source: str, task_id: TaskId) -> Task:

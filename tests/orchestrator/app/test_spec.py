@@ -39,6 +39,8 @@ def parse(**changes: Any) -> Any:
         ({"seeds": [0, 1, 0]}, r"seeds names 0 more than once"),
         ({"configs": []}, r"`configs`: .*at least 1 item"),
         ({"workers": {"cpus": 0}}, r"`workers.cpus`: .*greater than 0, got 0"),
+        ({"workers": {"gpus": -1}}, r"`workers.gpus`: must be auto or a number from 0, got -1"),
+        ({"workers": {"gpus": "all"}}, r"`workers.gpus`: must be auto or a number from 0, got 'all'"),
         ({"scheduler": "magic"}, r"`scheduler`: unknown scheduler 'magic'; known: fifo, asha"),
         ({"scheduler": {"name": "asha", "grace": 1}}, r"`scheduler`: unknown option 'grace' of asha"),
         ({"scheduler": {"name": "asha", "grace_period": 9}}, r"grace_period must be at most the"),
@@ -112,6 +114,7 @@ def test_scheduler_survives_being_written_and_read_back(scheduler: object) -> No
     "changes",
     [
         {"workers": {"cpus": 2, "heartbeat_s": 5}},
+        {"workers": {"gpus": "auto"}},
         {"keep_adapters": 3},
         {"keep_checkpoints": True},
         {"trial_timeout_s": 60},
