@@ -53,7 +53,10 @@ def dropout_mask(shape: tuple[int, ...], probability: float, seed: int, like: to
 
 
 class LoraSum(torch.autograd.Function):
-    """``y + s B A (m x)``."""
+    """``y + s B A (m x)`` on matrices, a row a place.
+
+    What it returns is no view, so that architectures may add to it in place, as Falcon's does.
+    """
 
     @staticmethod
     def forward(
@@ -66,21 +69,20 @@ class LoraSum(torch.autograd.Function):
         scale: float,
     ) -> torch.Tensor:
         """Return the sum, in ``y``'s type; the adapter's part is computed in the adapter's."""
-        rows = x.to(a.dtype).reshape(-1, x.shape[-1])
+        rows = x.to(a.dtype)
         if mask is not None:
             rows = rows * mask.view(rows.shape)
         low = rows @ a.t()
         ctx.save_for_backward(rows, low, a, b, mask)
         ctx.scale = scale
-        total = torch.addmm(y.reshape(-1, y.shape[-1]).to(a.dtype), low, b.t(), alpha=scale)
-        return total.view(y.shape).to(y.dtype)
+        return torch.addmm(y.to(a.dtype), low, b.t(), alpha=scale).to(y.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Return the gradients of ``y``, ``x``, ``a`` and ``b``."""
         (gradient,) = gradients
         rows, low, a, b, mask = ctx.saved_tensors
-        outer = gradient.reshape(-1, gradient.shape[-1]).to(a.dtype)
+        outer = gradient.to(a.dtype)
         inner = (outer @ b).mul_(ctx.scale)
         for_b = (outer.t() @ low).mul_(ctx.scale)
         for_a = inner.t() @ rows
@@ -89,7 +91,7 @@ class LoraSum(torch.autograd.Function):
             for_x = inner @ a
             if mask is not None:
                 for_x.mul_(mask.view(for_x.shape))
-            for_x = for_x.view(*gradient.shape[:-1], a.shape[1]).to(gradient.dtype)
+            for_x = for_x.to(gradient.dtype)
         return gradient, for_x, for_a, for_b, None, None
 
 
@@ -102,8 +104,9 @@ def lora_sum(
     scale: float,
 ) -> torch.Tensor:
     """Return ``y + s B A (m x)``, differentiable."""
-    total: torch.Tensor = LoraSum.apply(y, x, a, b, mask, scale)  # type: ignore[no-untyped-call]
-    return total
+    rows, flat = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
+    total: torch.Tensor = LoraSum.apply(flat, rows, a, b, mask, scale)  # type: ignore[no-untyped-call]
+    return total.view(y.shape)
 
 
 class LoraForward:

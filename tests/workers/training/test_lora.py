@@ -139,3 +139,13 @@ def test_a_dropped_model_is_freed_at_once(tmp_path: Path) -> None:
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_what_a_layer_returns_can_be_added_to_in_place() -> None:
+    x, y = torch.randn(2, 3, 5, requires_grad=True), torch.randn(2, 3, 4)
+    a, b = torch.randn(2, 5, requires_grad=True), torch.randn(4, 2, requires_grad=True)
+    total = lora_sum(y, x, a, b, None, 0.5)
+    total += 1.0
+    torch.autograd.backward(total.square().sum())
+    expected = 2 * (y + 0.5 * x @ a.t() @ b.t() + 1.0)
+    torch.testing.assert_close(x.grad, 0.5 * expected @ b @ a)
