@@ -7,7 +7,7 @@ the architecture asks to be kept whole, as T5 does for the last layer of its MLP
 from collections.abc import Mapping
 from math import ceil, prod
 
-from workers.footprint.trained import Layers, Shape
+from workers.footprint.trained import TRAINED_BYTES, Layers, Shape, size
 from workers.models.facts import ModelFacts
 
 ELEMENT_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
@@ -79,6 +79,21 @@ def state_bytes(shapes: Mapping[Shape, int], optim: str, *, on_gpu: bool) -> int
         Bytes; tables and counters of a few numbers are left out.
     """
     return sum(_state_bytes(shape, optim, on_gpu=on_gpu) * count for shape, count in shapes.items())
+
+
+def updates_bytes(shapes: Mapping[Shape, int], optim: str) -> int:
+    """Return the bytes of what an optimizer makes of the gradients at a step, beside them.
+
+    Args:
+        shapes: Of the trained tensors, with how many there are of each.
+        optim: The optimizer's name.
+
+    Returns:
+        Lion makes all updates at once, Adafactor two tensors for one weight after the other, others none.
+    """
+    if optim == "lion":
+        return TRAINED_BYTES * size(shapes)
+    return 2 * TRAINED_BYTES * max(map(prod, shapes), default=0) if optim == "adafactor" else 0
 
 
 def _state_bytes(shape: Shape, optim: str, *, on_gpu: bool) -> int:

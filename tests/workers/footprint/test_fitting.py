@@ -31,6 +31,7 @@ FOOTPRINT = Footprint(
     adapter_bytes=GIB,
     optimizer_bytes=GIB,
     gradients_bytes=GIB,
+    updates_bytes=0,
     activations_bytes=5 * GIB,
     loss_bytes=GIB,
     workspace_bytes=GIB,
@@ -94,6 +95,7 @@ def test_the_total_is_the_highest_of_the_phases() -> None:
     assert FOOTPRINT.total_bytes == (9 + 5 + 1 + 1) * GIB
     assert replace(FOOTPRINT, evaluation_bytes=20 * GIB).total_bytes == (9 + 20) * GIB
     assert replace(FOOTPRINT, gradients_wait=False).total_bytes == (9 + 5 + 1) * GIB
+    assert replace(FOOTPRINT, updates_bytes=9 * GIB).total_bytes == (9 + 1 + 9) * GIB
 
 
 def test_a_machines_memory_is_known() -> None:
