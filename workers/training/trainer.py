@@ -75,7 +75,8 @@ class Trainer:
         self._device = torch.device(device)
         self._load_task = load_task
         self._measure_task = measure_task
-        self._bases = BaseCache(device=device)
+        # The memory estimate counts one base: a GPU holds no second in another precision beside it.
+        self._bases = BaseCache(device=device, max_resident=1 if self._device.type == "cuda" else 2)
         self._admission = Admission(self._device, processes)
         self._tasks: dict[str, Task] = {}
         self._encodings = EncodingCache()
