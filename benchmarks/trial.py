@@ -7,9 +7,9 @@ Every round runs each contender once, in turn, in this one warm process; the fir
 count. ``cold`` runs the Trainer in a process of its own, imports and all. All train the same examples in the
 same batches from the same initial adapter (rank 16, all linear layers, no dropout, fused AdamW, cosine), and
 evaluate the loss on validation and test after each epoch. Foretune besides generates answers for both splits
-and writes a checkpoint every epoch, the others do neither; its share of generation stands apart. ``shuffled``
-is the Trainer as it comes, which draws batches without regard to length. The losses after every epoch are
-compared: the last line says how far they are apart at most.
+and writes a checkpoint every epoch, the others do neither; ``net`` is the wall time without generation.
+``shuffled`` is the Trainer as it comes, which draws batches without regard to length. The losses after every
+epoch are compared: the last line says how far they are apart at most.
 """
 
 import argparse
@@ -81,13 +81,8 @@ def compare(setting: Setting, rounds: int, arguments: list[str]) -> dict[str, ob
             print(f"round {number} of {rounds}", file=sys.stderr)
     rows = [_summary(name, measured) for name, measured in runs.items()]
     ours = runs["foretune"]
-    ratios = {
-        name: {
-            "wall": statistics.median(t[0] / f[0] for t, f in zip(theirs, ours, strict=True)),
-            "cpu": statistics.median(t[1] / f[1] for t, f in zip(theirs, ours, strict=True)),
-        }
-        for name, theirs in {**runs, "cold trainer": [(*run, ours[0][2]) for run in cold]}.items()
-    }
+    theirs = {name: [run[:2] for run in measured] for name, measured in runs.items() if name != "foretune"}
+    ratios = {name: _ratios(times, ours) for name, times in {**theirs, "cold trainer": cold}.items()}
     apart = max(
         abs(a - b)
         for name in ("trainer", "sft")
@@ -100,6 +95,16 @@ def compare(setting: Setting, rounds: int, arguments: list[str]) -> dict[str, ob
         "ratios": ratios,
         "eval_losses": {name: runs[name][0][2].eval_losses for name in CONTENDERS},
         "largest_loss_difference": apart,
+    }
+
+
+def _ratios(theirs: list[tuple[float, float]], ours: list[tuple[float, float, Curve]]) -> dict[str, float]:
+    """Return the medians over the rounds of what another needed over what Foretune needed."""
+    pairs = list(zip(theirs, ours, strict=True))
+    return {
+        "wall": statistics.median(wall / own for (wall, _), (own, _, _) in pairs),
+        "cpu": statistics.median(cpu / own for (_, cpu), (_, own, _) in pairs),
+        "net": statistics.median(wall / (own - curve.generation_s) for (wall, _), (own, _, curve) in pairs),
     }
 
 
@@ -153,7 +158,9 @@ def main() -> None:
             f"  {row.tokens_per_s:7.0f} tokens/s  of it generation {row.generation_s:.2f} s"
         )
     for name, ratio in result["ratios"].items():  # type: ignore[attr-defined]
-        print(f"{name} over foretune: wall {ratio['wall']:.2f}, CPU {ratio['cpu']:.2f}")
+        print(
+            f"{name} over foretune: wall {ratio['wall']:.2f}, CPU {ratio['cpu']:.2f}, net {ratio['net']:.2f}"
+        )
     print(f"losses differ by at most {result['largest_loss_difference']:.2e} nats")
 
 
