@@ -145,7 +145,9 @@ def _trial(setting: Setting) -> Trial:
 @functools.cache
 def _resident(root: Path, device: str) -> Trainer:
     """Return the worker's trainer, which stays from trial to trial."""
-    return Trainer(root, load_task=load_task, device=device, threads=1)
+    trainer = Trainer(root, load_task=load_task, device=device, threads=1)
+    trainer.prepare()
+    return trainer
 
 
 def run_foretune(setting: Setting, folder: Path) -> Curve:

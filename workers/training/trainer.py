@@ -37,7 +37,13 @@ from workers.training.control import TrainerControl
 from workers.training.description import Measure, task_record
 from workers.training.encoding import EncodingCache
 from workers.training.hyperparameters import Hyperparameters
-from workers.training.memory import device_name, is_out_of_memory, peak_memory_bytes, reset_peak_memory
+from workers.training.memory import (
+    device_name,
+    is_out_of_memory,
+    keep_freed_memory,
+    peak_memory_bytes,
+    reset_peak_memory,
+)
 from workers.training.run import DivergedError, TrialRun
 from workers.training.traces import error_tail
 
@@ -90,7 +96,8 @@ class Trainer:
         )
 
     def prepare(self) -> None:
-        """Set the number of threads: OpenMP keeps it for each calling thread apart."""
+        """Set the number of threads, which OpenMP keeps for each calling thread apart, and the allocator."""
+        keep_freed_memory()
         if self._threads is not None:
             torch.set_num_threads(self._threads)
 
