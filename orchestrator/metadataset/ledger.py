@@ -85,6 +85,8 @@ class Ledger:
         self._index: TrialIndex = recovered.index
         self._tail: Tail = recovered.tail
         self._sealed = recovered.sealed
+        self._has_other_columns = recovered.has_other_columns
+        """Of the newest segment: begun by another release, it takes no rows of this one."""
         self._buffer: list[LogRow] = []
         self._is_open = True
         self._is_settled = True
@@ -392,8 +394,8 @@ class Ledger:
         self._buffer.append((Table.ATTEMPTS, row))
 
     def _is_full(self) -> bool:
-        is_log_long = self._writer.size_bytes >= SEAL_LOG_BYTES
-        return is_log_long or self._tail.is_full(rows=self._seal_rows, size_bytes=SEAL_PART_BYTES)
+        is_over = self._has_other_columns or self._writer.size_bytes >= SEAL_LOG_BYTES
+        return is_over or self._tail.is_full(rows=self._seal_rows, size_bytes=SEAL_PART_BYTES)
 
     def _seal(self) -> None:
         """End the newest segment, whose parts are whole, and begin the next."""
@@ -412,6 +414,7 @@ class Ledger:
             sealed_number + 1,
             Tail(self._layout, sealed_number + 1),
         )
+        self._has_other_columns = False
         self._is_settled = True
         logger.info("parts sealed number=%d", sealed_number)
         remove_durably(self._layout.segment(sealed_number), fault=self._fault, name="sealed segment")

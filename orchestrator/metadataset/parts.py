@@ -54,6 +54,7 @@ class GrowingPart:
         self.path = layout.part(table, number)
         self._aside = layout.part_aside(table, number)
         self._name = f"{table} part"
+        self._columns = list(table.columns)
         self._body = _MAGIC
         self._units: tuple[_Unit, ...] = ()
 
@@ -75,6 +76,9 @@ class GrowingPart:
     def take_over(self) -> None:
         """Go on with the file that an earlier process left, which can be read.
 
+        One with other columns, of an earlier release, keeps its bytes for whoever is reading it; all its rows
+        are written again behind them.
+
         Raises:
             OSError: The system refused.
         """
@@ -82,7 +86,8 @@ class GrowingPart:
         footer_bytes = int.from_bytes(content[-_FOOTER_END_BYTES : -len(_MAGIC)], "little")
         footer = pq.read_metadata(pa.BufferReader(content))
         self._body = content[: -_FOOTER_END_BYTES - footer_bytes]
-        self._units = (_Unit(footer, footer.num_rows),)
+        if footer.schema.names == self._columns:
+            self._units = (_Unit(footer, footer.num_rows),)
 
     def publish(self, rows: pa.Table, fault: Fault) -> None:
         """Replace the file in one step; a reader sees the rows that were there, or all these.

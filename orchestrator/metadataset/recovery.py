@@ -51,6 +51,8 @@ class Recovered:
     tail: Tail
     sealed: dict[Table, dict[int, int]]
     """Rows of each part before the newest segment's."""
+    has_other_columns: bool
+    """Whether the newest segment was begun by another release, and takes no more rows."""
 
 
 def recover(layout: RootLayout, fault: Fault) -> Recovered:
@@ -87,7 +89,8 @@ def recover(layout: RootLayout, fault: Fault) -> Recovered:
         tails[number].publish(fault)
         record_sealed(sealed, number, tails[number])
         remove_durably(segments[number], fault=fault, name="sealed segment")
-    return Recovered(last, SegmentWriter(segments[last], fault), index, tails[last], sealed)
+    writer = SegmentWriter(segments[last], fault)
+    return Recovered(last, writer, index, tails[last], sealed, contents[last].has_other_columns)
 
 
 def record_sealed(sealed: dict[Table, dict[int, int]], number: int, tail: Tail) -> None:
@@ -103,7 +106,7 @@ def _begin(layout: RootLayout, parts: _Parts, number: int, fault: Fault) -> Reco
     _note_sealed(parts, number, index)
     _clear(layout, fault)
     writer = SegmentWriter.create(layout, number, sealed, fault)
-    return Recovered(number, writer, index, Tail(layout, number), sealed)
+    return Recovered(number, writer, index, Tail(layout, number), sealed, has_other_columns=False)
 
 
 def _clear(layout: RootLayout, fault: Fault) -> None:

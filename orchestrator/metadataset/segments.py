@@ -36,6 +36,8 @@ class SegmentContent:
     whole_bytes: int
     torn_bytes: int
     """Behind the last whole commit: of a commit that never was."""
+    has_other_columns: bool
+    """Whether another release began it: rows of today's tables do not fit behind its header."""
 
 
 def read_segment(path: Path, number: int) -> SegmentContent:
@@ -77,6 +79,7 @@ def read_segment(path: Path, number: int) -> SegmentContent:
         },
         whole_bytes=scan.whole_bytes,
         torn_bytes=len(content) - scan.whole_bytes,
+        has_other_columns=any(order is not None for _, order in tables.values()),
     )
 
 
