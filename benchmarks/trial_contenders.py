@@ -227,7 +227,7 @@ def _base_of_others(base: str, dtype: str, device: str) -> Any:
     return model
 
 
-def _lora(setting: Setting, prepared: _Prepared) -> LoraConfig:
+def _lora(prepared: _Prepared) -> LoraConfig:
     return LoraConfig(
         r=RANK,
         lora_alpha=2 * RANK,
@@ -240,7 +240,7 @@ def _lora(setting: Setting, prepared: _Prepared) -> LoraConfig:
 def _peft_model(setting: Setting, prepared: _Prepared) -> PeftModel:
     """Return a fresh model of the trial's, with the initial adapter that Foretune begins with."""
     base = _base_of_others(setting.base, setting.dtype, setting.device)
-    model: Any = get_peft_model(copy.deepcopy(base), _lora(setting, prepared))
+    model: Any = get_peft_model(copy.deepcopy(base), _lora(prepared))
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.requires_grad:

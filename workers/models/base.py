@@ -78,9 +78,10 @@ def load_base(
             f"base model {location.name!r}: its config.json names no decoder_start_token_id, with which "
             "every answer begins; add it (T5: 0)"
         )
-    options: dict[str, Any] = {"revision": location.revision} if location.revision else {}
     attention = "sdpa" if attends_by_sdpa(config) else "eager"
-    weights = dict(options, dtype=_DTYPES[dtype], use_safetensors=True, attn_implementation=attention)
+    weights: dict[str, Any] = dict(
+        location.options, dtype=_DTYPES[dtype], use_safetensors=True, attn_implementation=attention
+    )
     if quant != "none":
         settings = quantisation_settings(quant, _DTYPES[dtype])
         weights |= {"quantization_config": settings, "device_map": {"": device}}
@@ -131,10 +132,11 @@ def load_tokenizer(location: ModelLocation) -> PreTrainedTokenizerBase:
     Raises:
         InputError: There is none, or it can't be read.
     """
-    options: dict[str, Any] = {"revision": location.revision} if location.revision else {}
     try:
         with _no_progress_bars():
-            return AutoTokenizer.from_pretrained(location.path_or_id, trust_remote_code=False, **options)
+            return AutoTokenizer.from_pretrained(
+                location.path_or_id, trust_remote_code=False, **location.options
+            )
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"base model {location.name!r}: its tokenizer can't be loaded: {reason}") from error

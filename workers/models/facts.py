@@ -72,10 +72,9 @@ def read_config(location: ModelLocation) -> PretrainedConfig:
         InputError: There is no readable config.json, its architecture needs code of its own, or the model
             takes more than text or gives something else.
     """
-    options = {"revision": location.revision} if location.revision else {}
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(
-            location.path_or_id, trust_remote_code=False, **options
+            location.path_or_id, trust_remote_code=False, **location.options
         )
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())

@@ -48,6 +48,11 @@ class ModelLocation:
     """Commit of a hub repository; None for a folder."""
     fingerprint: str
 
+    @property
+    def options(self) -> dict[str, str]:
+        """What ``from_pretrained`` is given beside ``path_or_id``; the caller's own."""
+        return {"revision": self.revision} if self.revision else {}
+
 
 def locate(base_model: str) -> ModelLocation:
     """Find a base model's files.
