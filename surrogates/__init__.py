@@ -2,7 +2,7 @@
 
 ``metadataset.MetaDataset`` is what is learned from, ``recommender.Recommender`` learns and answers with a
 ``plan.Plan``; ``client.SurrogateClient`` asks the actor that keeps one warm. Imports
-``orchestrator.contracts`` and ``orchestrator.metadataset``; Ray in ``actor`` and ``client`` only. Nothing is
+``orchestrator.contracts`` and ``orchestrator.metadataset``; Ray in ``serving`` only. Nothing is
 re-exported here, so that importing one module costs that module.
 """
 

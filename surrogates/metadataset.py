@@ -10,9 +10,9 @@ import pandas as pd
 from orchestrator.contracts import Config, InputError, NothingLearnedError, Outcome
 from orchestrator.metadataset.layout import RootLayout
 from orchestrator.metadataset.reader import MetaDatasetReader
-from surrogates.normalisation import Direction
-from surrogates.space import Space, SpaceDeclaration
-from surrogates.tables import (
+from surrogates.data.normalisation import Direction
+from surrogates.data.space import Space, SpaceDeclaration
+from surrogates.data.tables import (
     FAILURES,
     PastTask,
     curve_points,

@@ -7,24 +7,24 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from orchestrator.contracts import Config, InputError, NothingLearnedError
-from surrogates.blend import Blend, learn_blend
-from surrogates.candidates import CandidateMaker, Candidates
-from surrogates.costs import CostModel
-from surrogates.encoding import ConfigEncoder, FeatureEncoder
-from surrogates.evidence import Evidence
-from surrogates.failures import FailureModel
+from surrogates.data.encoding import ConfigEncoder, FeatureEncoder
+from surrogates.data.score_table import build_table
 from surrogates.metadataset import MetaDataset
-from surrogates.neighbours import (
+from surrogates.models.blend import Blend, learn_blend
+from surrogates.models.costs import CostModel
+from surrogates.models.failures import FailureModel
+from surrogates.models.neighbours import (
     Neighbourhood,
     learn_bandwidth,
     leave_one_out_weights,
     task_distances,
     weighted_scores,
 )
-from surrogates.performance import PerformanceModel
+from surrogates.models.performance import PerformanceModel
 from surrogates.plan import Plan
-from surrogates.question import Question
-from surrogates.score_table import build_table
+from surrogates.planning.candidates import CandidateMaker, Candidates
+from surrogates.planning.evidence import Evidence
+from surrogates.planning.question import Question
 
 _MOST_EXCLUDING = 8
 """Recommenders kept that leave out a task asked about; the one asked longest ago goes first."""

@@ -19,10 +19,10 @@ from orchestrator.app.serving import Endpoint, endpoint_of
 from orchestrator.app.spec import SweepSpec
 from orchestrator.contracts import Config, InputError, TrainingSettings
 from orchestrator.metadataset.reader import MetaDatasetReader
-from surrogates.client import SurrogateClient
 from surrogates.metadataset import MetaDataset
 from surrogates.plan import Plan, Prediction
 from surrogates.recommender import Recommender
+from surrogates.serving.client import SurrogateClient
 from workers.metafeatures import FeatureCache
 from workers.models.base import BaseModel, load_base
 from workers.space import SearchSpace

@@ -15,7 +15,7 @@ from orchestrator.app.roots import learnable_spec
 from orchestrator.app.signals import stop_signals
 from orchestrator.metadataset.durable import write_durably
 from orchestrator.metadataset.layout import RootLayout
-from surrogates.client import SurrogateClient
+from surrogates.serving.client import SurrogateClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

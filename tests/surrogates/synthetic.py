@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from surrogates.data.space import Space
 from surrogates.metadataset import MetaDataset
-from surrogates.space import Space
 
 SPACE: dict[str, Any] = {
     "lr": {"min": 1e-5, "max": 1e-1, "log": True, "default": 1e-3},

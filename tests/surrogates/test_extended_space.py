@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from orchestrator.contracts import Config
-from surrogates.encoding import ConfigEncoder
+from surrogates.data.encoding import ConfigEncoder
+from surrogates.data.space import Space
 from surrogates.metadataset import MetaDataset
 from surrogates.recommender import Recommender
-from surrogates.space import Space
 from tests.surrogates.roots import write_trials
 from workers.space import SearchSpace
 

@@ -7,9 +7,9 @@ import pytest
 from orchestrator.contracts import InputError, NothingLearnedError, Outcome
 from orchestrator.metadataset.layout import RootLayout
 from orchestrator.metadataset.reader import MetaDatasetReader
+from surrogates.data.normalisation import Direction
+from surrogates.data.score_table import build_table, fidelity_grid
 from surrogates.metadataset import MetaDataset
-from surrogates.normalisation import Direction
-from surrogates.score_table import build_table, fidelity_grid
 from tests.surrogates.roots import SPACE_JSON, write_root
 from tests.surrogates.synthetic import SPACE, World, frames, make
 

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from orchestrator.contracts import InputError, NothingLearnedError, Scalar
+from surrogates.data.normalisation import Direction
 from surrogates.metadataset import MetaDataset
-from surrogates.normalisation import Direction
 from surrogates.plan import Plan
 from surrogates.recommender import Recommender
 from tests.surrogates.synthetic import SPACE, World, frames, make

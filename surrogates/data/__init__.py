@@ -1,0 +1,1 @@
+"""A meta-dataset's numbers, made comparable: declared spaces, encodings, normalised scores."""

@@ -1,0 +1,1 @@
+"""Replaying recorded curves: what a method would have found on a task that it has not seen."""

@@ -1,0 +1,1 @@
+"""Models of performance, cost and failure, and how far to trust each of them."""

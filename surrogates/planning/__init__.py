@@ -1,0 +1,1 @@
+"""From what is predicted to what is run, in which order and how far."""

@@ -1,0 +1,166 @@
+"""Configs that may be recommended, with all that does not depend on the task asked about."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.contracts import Config, InputError
+from surrogates.data.encoding import ConfigEncoder
+from surrogates.data.normalisation import Array
+from surrogates.data.score_table import ScoreTable
+from surrogates.metadataset import MetaDataset
+from surrogates.models.blend import Blend, carried_deviations
+from surrogates.models.costs import CostModel
+from surrogates.models.neighbours import weighted_scores
+from surrogates.models.performance import PerformanceModel
+
+_MOST_SEEN = 96
+_MOST_CHEAP = 16
+_MOST_FRESH = 48
+_DRAWS = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """P configs in the order of all arrays."""
+
+    configs: tuple[Config, ...]
+    encoded: Array
+    """Shape ``(P, D)``."""
+    places: NDArray[np.int64]
+    """Positions among the past configs; -1 where no past task ran it; shape ``(P,)``."""
+    unknown_task: Array
+    """The model's scores for an unknown task, shape ``(P, F)``."""
+    deviations: Array
+    """How each past task deviated from the prediction, or would have; shape ``(T, P, F)``."""
+    cost_parts: Array
+    """Log cost of an epoch against the task's mean, shape ``(P,)``."""
+
+    @property
+    def is_seen(self) -> NDArray[np.bool_]:
+        """Whether a past task ran it; shape ``(P,)``."""
+        return self.places >= 0
+
+
+class CandidateMaker:
+    """Makes candidates of configs, and the standing pool of them.
+
+    Args:
+        meta: What was learned from.
+        table: The same, normalised.
+        encoder: Of configs.
+        encoded: The past configs, shape ``(C, D)``.
+        model: Of performance.
+        blend: The model's and the record's weights.
+        costs: Of seconds.
+    """
+
+    def __init__(
+        self,
+        meta: MetaDataset,
+        table: ScoreTable,
+        encoder: ConfigEncoder,
+        encoded: Array,
+        model: PerformanceModel,
+        blend: Blend,
+        costs: CostModel,
+    ) -> None:
+        self._space, self._table, self._encoder, self._encoded = meta.space, table, encoder, encoded
+        self._model, self._blend, self._costs = model, blend, costs
+        self._past = [meta.configs[key] for key in table.config_ids]
+        self._place_of = {_key(self._space.restore(config)): place for place, config in enumerate(self._past)}
+
+    def given(self, configs: Sequence[Config]) -> Candidates:
+        """Make candidates of configs that a person names.
+
+        Args:
+            configs: At least one; repeated ones count once.
+
+        Returns:
+            The candidates, in their order.
+
+        Raises:
+            InputError: There is none, or a name is not in the declared space.
+        """
+        if not configs:
+            raise InputError(
+                "candidates is empty; name at least one config, or leave it out to draw from the space"
+            )
+        unique = {_key(restored): restored for restored in map(self._space.restore, configs)}
+        return self._make(list(unique.values()))
+
+    def pool(self, features: Array, *, seed: int) -> Candidates:
+        """Make the standing pool: the promising ones among the past configs and among fresh draws.
+
+        Args:
+            features: The past tasks' encoded meta-features, shape ``(T, M)``.
+            seed: Of the draws.
+
+        Returns:
+            The pool.
+        """
+        drawn = {_key(config): config for config in self._space.sample(_DRAWS, seed=seed)}
+        fresh = [config for key, config in drawn.items() if key not in self._place_of]
+        past = [self._past[place] for place in self._promising_past()]
+        return self._make([*past, *(fresh[place] for place in self._promising_fresh(fresh, features))])
+
+    def distances(self, encoded: Array) -> Array:
+        """Return distances from encoded configs to the past ones, shape ``(n, C)``."""
+        return self._encoder.distances(encoded, self._encoded)
+
+    def _make(self, configs: Sequence[Config]) -> Candidates:
+        encoded = self._encoder.encode(configs)
+        places = np.array(
+            [self._place_of.get(_key(self._space.restore(c)), -1) for c in configs], dtype=np.int64
+        )
+        seen = places >= 0
+        deviations = carried_deviations(self._blend.deviations, self.distances(encoded))
+        own = self._blend.deviations[:, places[seen]]
+        deviations[:, seen] = np.where(np.isnan(own), deviations[:, seen], own)
+        return Candidates(
+            configs=tuple(configs),
+            encoded=encoded,
+            places=places,
+            unknown_task=self._model.predict(encoded, None),
+            deviations=deviations,
+            cost_parts=np.where(seen, self._costs.config_parts[places], self._costs.parts_of(encoded)),
+        )
+
+    def _promising_past(self) -> list[int]:
+        """Return the best on the whole, every task's best, and the cheap among the better half."""
+        scores = self._table.scores
+        even = np.full((1, len(scores)), 1.0 / len(scores))
+        final = weighted_scores(even, scores)[0][0, :, -1]
+        final = np.where(self._table.is_run.any(axis=0), final, -np.inf)
+        order = np.argsort(-final, kind="stable")
+        at_end = np.where(np.isnan(scores[:, :, -1]), -np.inf, scores[:, :, -1])
+        bests = np.argsort(-at_end, axis=1, kind="stable")[:, :3].T.ravel()
+        half = order[: max(len(order) // 2, 1)]
+        cheap = half[np.argsort(self._costs.config_parts[half], kind="stable")][:_MOST_CHEAP]
+        least = np.argmin(self._costs.config_parts)
+        return list(
+            dict.fromkeys(
+                [*bests[:_MOST_SEEN].tolist(), *order[:_MOST_SEEN].tolist(), *cheap.tolist(), int(least)]
+            )
+        )
+
+    def _promising_fresh(self, fresh: Sequence[Config], features: Array) -> list[int]:
+        """Return the best for an unknown task, and the best for each past task by its meta-features."""
+        if not fresh:
+            return []
+        encoded = self._encoder.encode(fresh)
+        last = [len(self._table.epochs) - 1]
+        questions = [None, *features[:_MOST_FRESH]] if features.shape[1] else [None]
+        ranks = [
+            np.argsort(-self._model.predict(encoded, task, last)[:, 0], kind="stable") for task in questions
+        ]
+        general = ranks[0][: _MOST_FRESH // 2].tolist()
+        special = np.stack(ranks, axis=1).ravel().tolist()
+        return list(dict.fromkeys([*general, *special]))[:_MOST_FRESH]
+
+
+def _key(config: Config) -> str:
+    return json.dumps(dict(config), sort_keys=True)

@@ -1,0 +1,196 @@
+"""One question: what is predicted for a task, and the plan that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from surrogates.data.normalisation import Array, to_loss
+from surrogates.models.neighbours import weighted_scores
+from surrogates.plan import Choice, LearnedFrom, NearTask, Plan, Prediction
+from surrogates.planning.candidates import Candidates
+from surrogates.planning.portfolio import Pick, Samples, build_portfolio, expected_goodness
+
+if TYPE_CHECKING:
+    from surrogates.recommender import Recommender
+
+_MOST_CHOICES = 24
+_EVIDENCE_TASKS = 3
+_LOW, _HIGH = 0.1, 0.9
+"""Ends of the predicted interval."""
+_LONE_NODES, _LONE_WEIGHTS = np.array([-1.28, 0.0, 1.28]), np.array([0.2, 0.6, 0.2])
+"""With one past task there are no deviations between tasks; the model's error on configs stands in."""
+
+
+class Question:
+    """A task's meta-features against what has been learned.
+
+    Args:
+        learned: The recommender.
+        features: The task's meta-features.
+        pool: The candidates.
+    """
+
+    def __init__(self, learned: Recommender, features: Mapping[str, float], pool: Candidates) -> None:
+        self._learned, self._pool = learned, pool
+        self._features = learned.features.encode([features])[0]
+        self._given = features
+        self._distances = learned.neighbourhood.distances(self._features)
+        self._strangeness = learned.neighbourhood.strangeness(self._distances)
+        self._weights = learned.neighbourhood.weights(self._distances, self._strangeness)
+        self._scores = self._predict()
+        # In each sample the new task deviates from the prediction as one past task did.
+        sampled = np.maximum.accumulate(self._scores[None] + pool.deviations, axis=2)
+        scales = learned.table.scales
+        goodness = np.stack([scale.goodness_at(rows) for scale, rows in zip(scales, sampled, strict=True)])
+        epoch_s = learned.costs.epoch_s(pool.cost_parts, self._features)
+        self._samples = Samples(
+            goodness=goodness,
+            weights=self._weights,
+            cost_s=epoch_s[:, None] * learned.table.epochs,
+            factors=learned.costs.factors,
+        )
+        self._sampled = sampled
+
+    def plan(self, budget_s: float, k: int | None) -> Plan:
+        """Return the plan.
+
+        Args:
+            budget_s: Seconds, above 0.
+            k: At most so many choices; None: as many as the budget holds, up to 24.
+
+        Returns:
+            The plan.
+
+        Raises:
+            InputError: The budget is too small for any candidate.
+        """
+        most = _MOST_CHOICES if k is None else k
+        picks = build_portfolio(self._samples, budget_s, most=most)
+        meta = self._learned.meta
+        return Plan(
+            budget_s=budget_s,
+            choices=self._choices(picks),
+            nearest_tasks=self._near_tasks(),
+            strangeness=self._strangeness,
+            notes=(*self._learned.notes, *self._notes()),
+            learned_from=LearnedFrom(
+                tasks=len(meta.tasks),
+                trials=len(meta.trials),
+                points=len(meta.points),
+                base_fingerprints=meta.base_fingerprints,
+                metric=meta.metric,
+                direction=meta.direction.value,
+            ),
+        )
+
+    def _predict(self) -> Array:
+        """Return the predicted scores, shape ``(P, F)``."""
+        learned, pool = self._learned, self._pool
+        blend = learned.blend
+        unknown = pool.unknown_task
+        known = unknown
+        trust = 1.0 if self._strangeness is None else float(np.clip(2.0 - self._strangeness, 0.0, 1.0))
+        if trust > 0 and not np.isnan(self._features).all() and max(blend.seen[0], blend.fresh[0]) > 0:
+            told = learned.model.predict(pool.encoded, self._features)
+            known = trust * told + (1.0 - trust) * unknown
+        means, counts = weighted_scores(self._weights[None], learned.table.scores[:, pool.places])
+        seen = pool.is_seen[:, None]
+        return blend.combine(known, unknown, np.where(seen, means[0], 0.0), np.where(seen, counts[0], 0.0))
+
+    def _choices(self, picks: Sequence[Pick]) -> tuple[Choice, ...]:
+        learned, pool = self._learned, self._pool
+        at = np.array([pick.candidate for pick in picks])
+        encoded = pool.encoded[at]
+        failing = learned.failures.predict(encoded, pool.places[at], self._features)
+        distances = learned.maker.distances(encoded)
+        regrets = 1.0 - expected_goodness(self._samples, picks)
+        near = self._nearest_order()[:_EVIDENCE_TASKS]
+        choices = []
+        for rank, pick in enumerate(picks):
+            epochs = int(learned.table.epochs[pick.fidelity])
+            score, *reports = self._predictions(pick)
+            choices.append(
+                Choice(
+                    rank=rank + 1,
+                    config=dict(pool.configs[pick.candidate]),
+                    epochs=epochs,
+                    is_fresh=bool(pool.places[pick.candidate] < 0),
+                    score=score,
+                    reports=tuple(reports),
+                    cost_s=pick.cost_s,
+                    failure_probability=float(failing[rank]),
+                    expected_regret=float(regrets[rank]),
+                    evidence=learned.evidence.trials(distances[rank], near, epochs),
+                )
+            )
+        return tuple(choices)
+
+    def _predictions(self, pick: Pick) -> list[Prediction]:
+        """Return the metric and the reports as each past task would read the sampled scores."""
+        learned = self._learned
+        scores = self._sampled[:, pick.candidate, pick.fidelity]
+        weights = self._weights
+        if len(scores) == 1:
+            scores, weights = scores + _LONE_NODES * learned.model.spread, _LONE_WEIGHTS
+        pairs = np.outer(self._weights, weights).ravel()
+        scales, meta = learned.table.scales, learned.meta
+        losses = np.concatenate([scale.loss_at(scores) for scale in scales])
+        predictions = [_prediction(meta.metric, to_loss(losses, meta.direction), pairs)]
+        for name in meta.reports:
+            values = np.concatenate([scale.report_at(name, scores) for scale in scales])
+            if np.isfinite(values).any():
+                predictions.append(_prediction(name, values, pairs))
+        return predictions
+
+    def _nearest_order(self) -> list[int]:
+        known = np.where(np.isnan(self._distances), np.inf, self._distances)
+        return [int(place) for place in np.lexsort((known, -self._weights))]
+
+    def _near_tasks(self) -> tuple[NearTask, ...]:
+        tasks = self._learned.meta.tasks
+        return tuple(
+            NearTask(
+                task_id=tasks[place].task_id,
+                name=tasks[place].name,
+                distance=None if np.isnan(self._distances[place]) else float(self._distances[place]),
+                weight=float(self._weights[place]),
+            )
+            for place in self._nearest_order()
+        )
+
+    def _notes(self) -> list[str]:
+        notes = []
+        names = self._learned.features.names
+        missing = [name for name, value in zip(names, self._features, strict=True) if np.isnan(value)]
+        if names and len(missing) == len(names):
+            notes.append("no meta-feature of the task is known: every past task counts alike")
+        elif missing:
+            notes.append(f"answered without the meta-features {', '.join(missing)}")
+        if self._strangeness is not None and self._strangeness > 1:
+            notes.append(
+                f"the task is unlike everything seen (strangeness {self._strangeness:.2g}): meta-features "
+                "count less, the average over past tasks more"
+            )
+        elif np.isinf(self._learned.neighbourhood.bandwidth) and len(self._learned.meta.tasks) > 1:
+            notes.append(
+                "likeness of tasks did not predict results among the past tasks: all of them count alike"
+            )
+        return notes
+
+
+def _prediction(metric: str, values: Array, weights: Array) -> Prediction:
+    low, middle, high = _quantiles(values, weights, (_LOW, 0.5, _HIGH))
+    return Prediction(metric=metric, value=middle, low=low, high=high)
+
+
+def _quantiles(values: Array, weights: Array, shares: Sequence[float]) -> list[float]:
+    """Return the values below which these shares of the weight lie."""
+    kept = np.isfinite(values)
+    order = np.argsort(values[kept], kind="stable")
+    rising = values[kept][order]
+    held = np.cumsum(weights[kept][order])
+    places = np.searchsorted(held, np.array(shares) * held[-1])
+    return [float(rising[min(int(place), len(rising) - 1)]) for place in places]

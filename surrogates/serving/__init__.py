@@ -1,0 +1,1 @@
+"""A recommender that is kept warm and asked from elsewhere; Ray in ``actor`` and ``client`` only."""

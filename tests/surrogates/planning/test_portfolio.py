@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.contracts import InputError
+from surrogates.data.normalisation import WORST_GOODNESS
+from surrogates.planning.portfolio import (
+    Samples,
+    build_portfolio,
+    expected_goodness,
+    rounded_up,
+    smallest_budget_s,
+)
+
+
+@st.composite
+def samples(draw: st.DrawFn) -> Samples:
+    """What may happen, drawn from a seed: shapes matter here, not particular numbers."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    count, candidates, fidelities = (draw(st.integers(1, high)) for high in (6, 8, 4))
+    goodness = np.sort(rng.uniform(WORST_GOODNESS, 1.0, (count, candidates, fidelities)), axis=2)
+    cost_s = np.cumsum(rng.lognormal(0.0, 1.5, (candidates, 1)) * np.ones(fidelities), axis=1)
+    weights = rng.dirichlet(np.ones(count))
+    return Samples(goodness=goodness, weights=weights, cost_s=cost_s, factors=rng.lognormal(0.0, 0.5, count))
+
+
+@given(samples(), st.floats(1.0, 50.0), st.integers(1, 10))
+def test_plan_keeps_within_the_budget_and_names_no_candidate_twice(
+    what: Samples, times: float, most: int
+) -> None:
+    budget_s = smallest_budget_s(what.cost_s) * times
+    picks = build_portfolio(what, budget_s, most=most)
+    assert 1 <= len(picks) <= most
+    assert sum(pick.cost_s for pick in picks) <= budget_s
+    assert len({pick.candidate for pick in picks}) == len(picks)
+    assert all(pick.cost_s == what.cost_s[pick.candidate, pick.fidelity] for pick in picks)
+
+
+@given(samples(), st.floats(1.0, 50.0))
+def test_expected_regret_never_rises_as_the_portfolio_grows(what: Samples, times: float) -> None:
+    picks = build_portfolio(what, smallest_budget_s(what.cost_s) * times, most=10)
+    assert (np.diff(1.0 - expected_goodness(what, picks)) <= 0).all()
+
+
+@given(samples())
+def test_with_any_budget_the_first_pick_alone_is_the_best_single_one(what: Samples) -> None:
+    picks = build_portfolio(what, 1e9, most=1)
+    singles = np.tensordot(what.weights, what.goodness, axes=1)
+    assert singles[picks[0].candidate, picks[0].fidelity] >= singles.max() - 2e-3
+
+
+def test_second_pick_complements_the_first() -> None:
+    # A is good in both samples, B a little less, C best in the sample where A is worst.
+    goodness = np.array([[[0.9], [0.89], [-1.0]], [[0.5], [0.49], [1.0]]])
+    what = Samples(
+        goodness=goodness, weights=np.array([0.5, 0.5]), cost_s=np.ones((3, 1)), factors=np.ones(2)
+    )
+    assert [pick.candidate for pick in build_portfolio(what, 2.0, most=2)] == [0, 2]
+
+
+def test_what_probably_does_not_fit_the_budget_is_not_relied_on() -> None:
+    # The dear one would be better, but in most samples everything costs twice what is predicted.
+    what = Samples(
+        goodness=np.array([[[0.8], [0.9]]] * 3),
+        weights=np.full(3, 1 / 3),
+        cost_s=np.array([[4.0], [9.0]]),
+        factors=np.array([1.0, 2.0, 2.0]),
+    )
+    assert build_portfolio(what, 10.0, most=1)[0].candidate == 0
+
+
+@given(samples(), st.floats(0.01, 0.999))
+def test_budget_below_one_epoch_is_refused_and_the_named_one_would_do(what: Samples, share: float) -> None:
+    least = smallest_budget_s(what.cost_s)
+    with pytest.raises(InputError) as refused:
+        build_portfolio(what, least * share, most=3)
+    assert build_portfolio(what, float(rounded_up(least)), most=3)
+    assert f"{rounded_up(least)} s" in str(refused.value)
+
+
+@given(st.floats(1e-9, 1e12))
+def test_rounding_up_never_falls_below_and_stays_within_one_percent(seconds: float) -> None:
+    assert seconds * (1 - 1e-12) <= float(rounded_up(seconds)) <= seconds * 1.011
