@@ -145,6 +145,7 @@ class MetaDataset:
         metric: str = "eval_loss",
         *,
         features: Collection[str] | None = ROOT_FEATURES,
+        reports: Sequence[str] = ROOT_REPORTS,
     ) -> "MetaDataset":
         """Read a sweep's root, also while it is running: finished trials only.
 
@@ -153,6 +154,8 @@ class MetaDataset:
             metric: Column of the curves that decides; the losses are minimised, everything else maximised.
             features: Meta-features to learn from; None: all that its tasks have. A root that has none of
                 those named, since others measured it, is learned from by all that it has.
+            reports: Further columns of the curves that predictions are also given in; those that the root
+                lacks are left out.
 
         Returns:
             The meta-dataset.
@@ -176,7 +179,7 @@ class MetaDataset:
             )
         if metric not in curves.columns:
             raise InputError(f"the curves have no column {metric!r}; known are {', '.join(curves.columns)}")
-        reports = tuple(name for name in ROOT_REPORTS if name in curves.columns and name != metric)
+        reports = tuple(name for name in reports if name in curves.columns and name != metric)
         finished = curves[curves["trial_id"].isin(trials["trial_id"])]
         points = pd.DataFrame(
             {
