@@ -1,224 +1,321 @@
-"""Replaying recorded curves: what a chooser would have found on a task that it has not seen.
+"""Replaying recorded curves: what a method would have found on a task that it has not seen, and when.
 
-| symbol | meaning |
-|---|---|
-| best | lowest loss on the task's recorded curves |
-| median | the median over its trials of the lowest loss that each reached |
-| regret | (loss of the incumbent − best) / (median − best): 0 the best on record, 1 the median config |
+One task is left out; a method learns from the others, and then asks step by step while recorded curves
+answer. Two clocks run: the recorded seconds of training and evaluation, and the method's own seconds on this
+machine.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from orchestrator.contracts import Config
-from surrogates.data.encoding import ConfigEncoder
-from surrogates.data.normalisation import Array, median_gap, to_loss
-from surrogates.data.score_table import build_table
+from orchestrator.contracts import InputError
+from surrogates.data.normalisation import Array, to_loss
 from surrogates.data.tables import PastTask
 from surrogates.metadataset import MetaDataset
-from surrogates.recommender import Recommender
+from surrogates.stepwise import Method, Point, Problem, Start, Step
 
-MOST_REGRET = 10.0
-"""Regret before anything has worked, and cap on any."""
+Clock = Callable[[], float]
+"""Seconds; differences count."""
+
+ROUND_OFF = 1e-12
+"""Share by which a sum of seconds may pass a budget that it is meant to fill."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """The task left out, as a chooser may know it."""
+class Curve:
+    """One config's record on the task; E points, the last of which is the failure if it failed."""
 
-    features: Mapping[str, float]
-    candidates: tuple[str, ...]
-    """Ids of the configs recorded on it."""
-    configs: Mapping[str, Config]
+    epochs: NDArray[np.int64]
+    """Rising, shape ``(E,)``."""
+    values: Array
+    """The metric; NaN in the epoch that failed; shape ``(E,)``."""
+    losses: Array
+    """What may become the incumbent: the metric, minimised; ``inf`` throughout if the config failed."""
+    cost_s: Array
+    """Of each epoch alone, shape ``(E,)``."""
+    reports: Array
+    """Further metrics, shape ``(E, R)``."""
+    failed: bool
+
+
+@dataclass(slots=True)
+class _Stopwatch:
+    clock: Clock
+    total_s: float = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        begun = self.clock()
+        yield
+        self.total_s += self.clock() - begun
+
+
+@dataclass(slots=True)
+class _Run:
+    """What a replay has come to."""
+
     budget_s: float
-
-
-Chooser = Callable[[MetaDataset, Target], Sequence[tuple[str, int]]]
-"""From the other tasks and a target to config ids with epochs, in the order in which to run them."""
-
-
-def normalised_regret(loss: float, best: float, gap: float) -> float:
-    """Return a loss's gap to the best, as a multiple of the median's.
-
-    Args:
-        loss: Loss of the incumbent; ``inf`` while there is none.
-        best: Lowest loss on record.
-        gap: Median loss minus the lowest, positive.
-
-    Returns:
-        In [0, 10]; 0 where the incumbent is the best on record.
-    """
-    return float(np.clip((loss - best) / gap, 0.0, MOST_REGRET))
-
-
-def leave_one_task_out(
-    meta: MetaDataset, chooser: Chooser, budgets: Sequence[float], *, most: int | None = None
-) -> pd.DataFrame:
-    """Replay a chooser on every task in turn, the task itself left out of what it learns from.
-
-    Args:
-        meta: At least two tasks.
-        chooser: What is judged.
-        budgets: Multiples of the task's median cost of a full run.
-        most: Run at most so many of its choices; None: as many as the budget holds.
-
-    Returns:
-        One row a task and budget: task_id, budget, budget_s, runs, regret.
-    """
-    rows = []
-    for task in meta.tasks:
-        others, replay = meta.without([task.task_id]), Replay(meta, task)
-        for budget in budgets:
-            budget_s = budget * replay.median_cost_s
-            chosen = chooser(others, replay.target(budget_s))[:most]
-            losses = replay.run(chosen, budget_s)
-            loss = min(losses, default=np.inf)
-            rows.append(
-                {
-                    "task_id": task.task_id,
-                    "budget": budget,
-                    "budget_s": budget_s,
-                    "runs": len(losses),
-                    "regret": normalised_regret(loss, replay.best, replay.gap),
-                }
-            )
-    return pd.DataFrame(rows)
+    reports: Array
+    """Of the incumbent's point, shape ``(R,)``."""
+    loss: float
+    train_s: float = 0.0
+    reached: dict[int, int] = field(default_factory=dict)
+    """Candidate to the epoch it was asked for."""
+    ended: set[int] = field(default_factory=set)
+    """Candidates that can't be trained any further."""
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
 
 
 class Replay:
     """One task's recorded curves on a simulated clock; the first trial of a config stands for it.
 
+    A step costs the recorded seconds of its new epochs. When the budget ends within it, the epochs done until
+    then count. A failed config costs what it cost and is never the incumbent, not by its points before the
+    failure either. A curve that ends early without a failure, as that of a trial that was stopped does, can't
+    be continued: a step beyond its end brings the points that there are, and the word that it failed.
+
     Args:
         meta: Where they are recorded.
-        task: Which task.
+        task: Which task; one that is not barren.
     """
 
     def __init__(self, meta: MetaDataset, task: PastTask) -> None:
         self._meta, self._task = meta, task
         trials = meta.trials[meta.trials["task_id"] == task.task_id].drop_duplicates("config_id")
-        points = meta.points.merge(trials[["trial_id", "config_id", "is_failure"]], on="trial_id")
-        losses = to_loss(points["value"].to_numpy(float), meta.direction)
-        points["loss"] = np.where(points["is_failure"], np.inf, losses)
-        self._curves = {
-            str(config): (curve["loss"].to_numpy(float), curve["cost_s"].to_numpy(float))
-            for config, curve in points.sort_values("epoch").groupby("config_id")
-        }
-        self._lone_cost_s = dict(zip(trials["config_id"], trials["cost_s"].astype(float), strict=True))
-        finals: Array = np.array([losses.min() for losses, _ in self._curves.values()])
-        self.best = float(finals.min())
-        self.gap = median_gap(finals, self.best)
-        self.median_cost_s = float(trials.loc[~trials["is_failure"], "cost_s"].median())
+        points = meta.points[meta.points["trial_id"].isin(trials["trial_id"])].sort_values("epoch")
+        curves = dict(iter(points.groupby("trial_id")))
+        self.candidates = tuple(str(key) for key in trials["config_id"])
+        """Ids of the configs recorded on the task."""
+        self.curves = tuple(
+            _curve(meta, curves.get(row["trial_id"], points.iloc[:0]), row)
+            for row in trials.to_dict(orient="records")
+        )
+        """In the order of the candidates."""
+        self.median_cost_s = _median_cost_s(self.curves)
+        """The median over configs of a full run's seconds."""
+        if not self.median_cost_s > 0:
+            raise InputError(f"no run on {task.name} has a cost above 0 s: a clock can't be simulated there")
 
-    def target(self, budget_s: float) -> Target:
-        """Return what a chooser may know of the task."""
-        return Target(
+    def problem(self, budget_s: float) -> Problem:
+        """Return what a method may know of the task."""
+        return Problem(
             features=self._task.features,
-            candidates=tuple(self._lone_cost_s),
-            configs={key: self._meta.configs[key] for key in self._lone_cost_s},
+            candidates=tuple(self._meta.configs[key] for key in self.candidates),
             budget_s=budget_s,
+            max_epochs=self._meta.max_epochs,
+            direction=self._meta.direction,
         )
 
-    def run(self, chosen: Sequence[tuple[str, int]], budget_s: float) -> list[float]:
-        """Run choices one after the other until the budget is gone.
+    def run(
+        self,
+        start: Start,
+        budget_s: float,
+        *,
+        untrained_loss: float = np.inf,
+        clock: Clock = time.perf_counter,
+    ) -> pd.DataFrame:
+        """Run a method until the budget is gone on the training clock, or nothing is asked any more.
 
         Args:
-            chosen: Config ids with epochs.
-            budget_s: Seconds on the recorded clock.
+            start: What the method has learned from other tasks.
+            budget_s: Seconds of training and evaluation.
+            untrained_loss: The loss before anything is trained; ``inf`` where not known.
+            clock: Of the method's own seconds.
 
         Returns:
-            The lowest loss of every run that got somewhere; the last one as far as the budget went.
+            One row before the first step, then one an epoch: step (from 1), candidate (a config's id), epoch,
+            train_s and own_s (both since the start), loss of the incumbent (``inf`` while there is none), and
+            the reports at the incumbent's point (NaN while there is none).
+
+        Raises:
+            InputError: The method asked for what can't be run.
         """
-        left, losses = budget_s, []
-        for config, epochs in chosen:
-            if config not in self._curves:  # failed before its first epoch
-                left -= self._lone_cost_s[config]
-                continue
-            curve, cost_s = self._curves[config]
-            clock = np.cumsum(cost_s[:epochs])
-            done = int(np.searchsorted(clock, left * (1 + 1e-12), side="right"))
-            if done:
-                losses.append(float(curve[:done].min()))
-            left -= float(clock[-1])
-            if left <= 0:
+        own = _Stopwatch(clock)
+        with own.running():
+            optimiser = start(self.problem(budget_s))
+        run = _Run(budget_s, np.full(len(self._meta.reports), np.nan), untrained_loss)
+        run.rows.append((0, None, 0, 0.0, own.total_s, run.loss, *run.reports))
+        number = 0
+        while run.train_s * (1 + ROUND_OFF) < budget_s:
+            with own.running():
+                step = optimiser.ask()
+            if step is None:
                 break
-        return losses
+            self._refuse_wrong(step, run)
+            number += 1
+            points = self._train(step, run, number, own.total_s)
+            if points is None:
+                break
+            with own.running():
+                optimiser.tell(step, points, failed=step.candidate in run.ended)
+        columns = ["step", "candidate", "epoch", "train_s", "own_s", "loss", *self._meta.reports]
+        return pd.DataFrame(run.rows, columns=columns)
+
+    def _refuse_wrong(self, step: Step, run: _Run) -> None:
+        problem = None
+        if not 0 <= step.candidate < len(self.candidates):
+            problem = f"there are {len(self.candidates)} candidates"
+        elif step.candidate in run.ended:
+            problem = "it was told that this candidate can't be trained any further"
+        elif not run.reached.get(step.candidate, 0) < step.epochs <= self._meta.max_epochs:
+            problem = (
+                f"the candidate has {run.reached.get(step.candidate, 0)} epochs, and "
+                f"{self._meta.max_epochs} are the most"
+            )
+        if problem is not None:
+            raise InputError(
+                f"a method asked for epoch {step.epochs} of candidate {step.candidate}, but {problem}"
+            )
+
+    def _train(self, step: Step, run: _Run, number: int, own_s: float) -> list[Point] | None:
+        """Add the rows of a step, and return its points; None if the budget ended within it."""
+        curve = self.curves[step.candidate]
+        before = run.reached.get(step.candidate, 0)
+        run.reached[step.candidate] = step.epochs
+        points = []
+        for at in np.flatnonzero((curve.epochs > before) & (curve.epochs <= step.epochs)):
+            train_s = run.train_s + float(curve.cost_s[at])
+            if train_s > run.budget_s * (1 + ROUND_OFF):
+                return None
+            run.train_s = train_s
+            if curve.losses[at] < run.loss:
+                run.loss, run.reports = float(curve.losses[at]), curve.reports[at]
+            epoch = int(curve.epochs[at])
+            config = self.candidates[step.candidate]
+            run.rows.append((number, config, epoch, train_s, own_s, run.loss, *run.reports))
+            points.append(Point(epoch=epoch, value=float(curve.values[at]), cost_s=float(curve.cost_s[at])))
+        last = int(curve.epochs[-1])
+        if step.epochs > last or (curve.failed and step.epochs == last):
+            run.ended.add(step.candidate)
+        return points
 
 
-Fitted = dict[tuple[str, ...], Recommender]
-"""Recommenders by the ids of the tasks they learned from, of one meta-dataset."""
-
-
-def plan_chooser(*, seed: int = 0, k: int | None = None, fitted: Fitted | None = None) -> Chooser:
-    """Return the chooser that asks a recommender fitted on the other tasks.
+def replay_task(
+    method: Method,
+    meta: MetaDataset,
+    task: PastTask,
+    *,
+    budgets: Sequence[float],
+    seed: int,
+    untrained_loss: float = np.inf,
+    clock: Clock = time.perf_counter,
+) -> pd.DataFrame:
+    """Let a method learn from the other tasks, once, and run it on this one.
 
     Args:
-        seed: Of the fits.
-        k: At most so many choices; None: as many as the budget holds.
-        fitted: Where fits are kept; choosers that share it fit once.
+        method: What is judged.
+        meta: At least two tasks.
+        task: The one left out; not barren.
+        budgets: Multiples of the task's median cost of a full run. A method whose steps do not depend on the
+            budget is run at the largest only, since the others are read from it.
+        seed: Of the method.
+        untrained_loss: The loss before anything is trained; ``inf`` where not known.
+        clock: Of the method's own seconds.
 
     Returns:
-        The chooser.
-    """
-    known: Fitted = {} if fitted is None else fitted
+        What ``Replay.run`` says, with method, task_id, seed and budget before it.
 
-    def choose(others: MetaDataset, target: Target) -> list[tuple[str, int]]:
-        """Plan with the target's recorded configs as candidates."""
-        key = tuple(task.task_id for task in others.tasks)
-        if key not in known:
-            known[key] = Recommender.fit(others, seed=seed)
-        ids = [(others.space.restore(target.configs[name]), name) for name in target.candidates]
-        plan = known[key].plan(
-            target.features, target.budget_s, candidates=[config for config, _ in ids], k=k
+    Raises:
+        InputError: The method asked for what can't be run.
+    """
+    played = Replay(meta, task)
+    start = method.learn(meta.without([task.task_id]), seed=seed)
+    frames = []
+    for budget in sorted(budgets) if method.uses_budget else [max(budgets)]:
+        rows = played.run(start, budget * played.median_cost_s, untrained_loss=untrained_loss, clock=clock)
+        labelled = rows.assign(method=method.name, task_id=task.task_id, seed=seed, budget=float(budget))
+        frames.append(labelled[["method", "task_id", "seed", "budget", *rows.columns]])
+    return pd.concat(frames, ignore_index=True)
+
+
+def replay(
+    method: Method,
+    meta: MetaDataset,
+    *,
+    budgets: Sequence[float] = (1.0, 3.0, 10.0),
+    seeds: Sequence[int] = (0,),
+    untrained_losses: Mapping[str, float] | None = None,
+    clock: Clock = time.perf_counter,
+) -> pd.DataFrame:
+    """Replay a method on every task in turn, the task itself left out of what it learns from.
+
+    Args:
+        method: What is judged.
+        meta: At least two tasks; those on which no trial worked are left out.
+        budgets: Multiples of each task's median cost of a full run.
+        seeds: Of the method.
+        untrained_losses: Task id to the loss before anything is trained, where known.
+        clock: Of the method's own seconds.
+
+    Returns:
+        The rows of ``replay_task`` for all tasks and seeds.
+
+    Raises:
+        InputError: There are too few tasks, or the method asked for what can't be run.
+    """
+    known = untrained_losses or {}
+    return pd.concat(
+        [
+            replay_task(
+                method,
+                meta,
+                task,
+                budgets=budgets,
+                seed=seed,
+                untrained_loss=known.get(task.task_id, np.inf),
+                clock=clock,
+            )
+            for task in judged_tasks(meta)
+            for seed in seeds
+        ],
+        ignore_index=True,
+    )
+
+
+def judged_tasks(meta: MetaDataset) -> tuple[PastTask, ...]:
+    """Return the tasks that can be left out and replayed: those on which a trial worked.
+
+    Raises:
+        InputError: They are fewer than two.
+    """
+    barren = {task.task_id for task in meta.barren_tasks()}
+    judged = tuple(task for task in meta.tasks if task.task_id not in barren)
+    if len(judged) < 2:
+        raise InputError(
+            f"leaving one task out takes at least two tasks on which a trial worked, got {len(judged)}; add "
+            "tasks to the sweep"
         )
-        return [
-            (next(name for config, name in ids if config == choice.config), choice.epochs)
-            for choice in plan.choices
-        ]
-
-    return choose
+    return judged
 
 
-def random_chooser(*, seed: int) -> Chooser:
-    """Return the chooser that runs the candidates to the end in random order."""
-
-    def choose(others: MetaDataset, target: Target) -> list[tuple[str, int]]:
-        """Shuffle; the same seed gives the same order."""
-        order = np.random.default_rng(seed).permutation(len(target.candidates))
-        return [(target.candidates[place], others.max_epochs) for place in order]
-
-    return choose
-
-
-def average_rank_chooser(others: MetaDataset, target: Target) -> list[tuple[str, int]]:
-    """Run the candidates to the end, those first that ranked best on average over the other tasks.
-
-    Args:
-        others: The other tasks' results.
-        target: The candidates; those that no other task ran come last.
-
-    Returns:
-        All candidates.
-    """
-    table = build_table(others.without([task.task_id for task in others.barren_tasks()]))
-    finals = table.scores[:, :, -1]
-    run = ~np.isnan(finals)
-    counts = run.sum(axis=0)
-    means = np.divide(
-        np.where(run, finals, 0.0).sum(axis=0), counts, out=np.full(len(counts), -np.inf), where=counts > 0
-    )
-    mean_of = dict(zip(table.config_ids, means, strict=True))
-    ranked = sorted(target.candidates, key=lambda name: -mean_of.get(name, -np.inf))
-    return [(name, others.max_epochs) for name in ranked]
+def _curve(meta: MetaDataset, points: pd.DataFrame, trial: Mapping[Any, Any]) -> Curve:
+    """Return a trial's record, cut at the epoch that failed, or with that epoch added."""
+    epochs, values = points["epoch"].to_numpy(np.int64), points["value"].to_numpy(float)
+    cost_s, reports = points["cost_s"].to_numpy(float), points[list(meta.reports)].to_numpy(float)
+    failed = bool(trial["is_failure"])
+    broken = np.flatnonzero(~np.isfinite(values))
+    if broken.size:
+        kept = slice(0, int(broken[0]) + 1)
+        epochs, values, cost_s, reports = epochs[kept], values[kept].copy(), cost_s[kept], reports[kept]
+        values[-1] = np.nan
+    elif failed:
+        # It failed in the epoch after its last point; what its points do not account for was spent there.
+        rest_s = max(float(trial["cost_s"]) - float(cost_s.sum()), 0.0)
+        epochs, values = np.append(epochs, (epochs[-1] if len(epochs) else 0) + 1), np.append(values, np.nan)
+        cost_s = np.append(cost_s, rest_s)
+        reports = np.vstack([reports, np.full((1, reports.shape[1]), np.nan)])
+    losses = np.full(len(values), np.inf) if failed else to_loss(values, meta.direction)
+    return Curve(epochs=epochs, values=values, losses=losses, cost_s=cost_s, reports=reports, failed=failed)
 
 
-def default_chooser(others: MetaDataset, target: Target) -> list[tuple[str, int]]:
-    """Run the candidate nearest to the space's default config, to the end."""
-    encoder = ConfigEncoder(others.space)
-    default = encoder.encode([others.space.default()])
-    distances = encoder.distances(
-        encoder.encode([target.configs[name] for name in target.candidates]), default
-    )
-    return [(target.candidates[int(np.argmin(distances[:, 0]))], others.max_epochs)]
+def _median_cost_s(curves: Sequence[Curve]) -> float:
+    worked = [curve for curve in curves if not curve.failed]
+    longest = max(int(curve.epochs[-1]) for curve in worked)
+    return float(np.median([curve.cost_s.sum() for curve in worked if curve.epochs[-1] == longest]))
