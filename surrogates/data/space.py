@@ -86,6 +86,10 @@ class Space:
             )
         return cls(ConfigurationSpace.from_serialized_dict(found[0]))
 
+    def to_json(self) -> str:
+        """Return ConfigSpace's own JSON, as ``from_json`` reads it."""
+        return json.dumps(self._space.to_serialized_dict())
+
     @property
     def names(self) -> tuple[str, ...]:
         """All names, fixed and conditional ones included."""
