@@ -138,7 +138,7 @@ def _lay_out(
                     base_fingerprint=fingerprint,
                     space_version=space.version,
                     settings=settings,
-                    max_epochs=spec.epochs,
+                    max_epochs=spec.epochs if spec.config_epochs is None else spec.config_epochs[index],
                 )
                 for seed in (spec.seeds if index < len(configs) else ())
             ]

@@ -136,6 +136,8 @@ class SweepSpec(_Strict):
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     epochs: PositiveInt
     """Fidelity every trial is planned for."""
+    config_epochs: tuple[PositiveInt, ...] | None = None
+    """Fewer for some: one number for each listed config, in their order; None: ``epochs`` for all."""
     training: TrainingEntry = TrainingEntry()
     scheduler: SchedulerEntry = SchedulerEntry(name="fifo")
     """What stops trials early: a scheduler of Ray Tune's by its name, or a mapping with its options."""
@@ -179,6 +181,7 @@ class SweepSpec(_Strict):
                 f"training.horizon_epochs must be at least epochs = {self.epochs}, got {horizon}: the "
                 "schedule can't end before training does"
             )
+        self._check_config_epochs()
         self.scheduler.tune_arguments(self.epochs)
         if self.mirror is not None and "@" in self.mirror.partition("://")[2].partition("/")[0]:
             # The spec is kept in the root, and mirrored with it. The value is not said again here.
@@ -191,6 +194,21 @@ class SweepSpec(_Strict):
             if twice:
                 raise ValueError(f"{what} names {', '.join(twice)} more than once; name each once")
         return self
+
+    def _check_config_epochs(self) -> None:
+        if self.config_epochs is None:
+            return
+        listed = len(self.configs) if isinstance(self.configs, tuple) else None
+        if listed != len(self.config_epochs):
+            names = "are drawn and not listed" if listed is None else f"are {listed}"
+            raise ValueError(
+                f"config_epochs names {len(self.config_epochs)} numbers and the configs {names}; name one "
+                "for each listed config"
+            )
+        if max(self.config_epochs) > self.epochs:
+            raise ValueError(
+                f"config_epochs must be at most epochs = {self.epochs}, got {max(self.config_epochs)}"
+            )
 
     @field_validator("judge")
     @classmethod

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,7 +29,7 @@ from orchestrator.app.stopping import StopFile
 from orchestrator.app.tally import Snapshot, Tally
 from orchestrator.app.tune_rules import tune_rule
 from orchestrator.app.workforce import Workforce
-from orchestrator.contracts import DescribeTask
+from orchestrator.contracts import DescribeTask, Trial
 from orchestrator.metadataset.layout import RootLayout
 from orchestrator.metadataset.ledger import Ledger
 from orchestrator.metadataset.mirror import Mirror, MirrorState
@@ -56,6 +56,8 @@ class SweepReport:
     is_done: bool
     """Whether every planned trial has its outcome; otherwise a resume continues."""
     snapshot: Snapshot
+    is_spent: bool = False
+    """Whether it was left because its budget was gone."""
     mirror: MirrorState | None = None
     """How far the mirror has come, where there is one."""
 
@@ -74,6 +76,7 @@ def run_sweep(
     copies_tasks: bool = False,
     plan: SweepPlan | None = None,
     in_process: bool = False,
+    budget_s: float | None = None,
 ) -> SweepReport:
     """Start a sweep in a root, or continue it.
 
@@ -85,9 +88,11 @@ def run_sweep(
         copies_tasks: Whether task files are copied into the root first, so that workers find them there.
         plan: What to run instead of what the spec lays out; its tasks are those to be described.
         in_process: Whether one worker trains in this process, without Ray, whatever ``address`` says.
+        budget_s: Seconds of training and evaluation of the plan's trials, those on record counted, after
+            which nothing more is begun and what runs is paused after the epoch in hand; None: no end.
 
     Returns:
-        The report; not done if SIGINT, SIGTERM or the root's stop file asked to stop.
+        The report; not done if SIGINT, SIGTERM or the root's stop file asked to stop, or the budget is gone.
 
     Raises:
         InputError: The spec, a task, the base model, the root or the address can't be used.
@@ -107,10 +112,10 @@ def run_sweep(
     )
     with Ledger.open(root) as ledger, driver_log(layout):
         if spec.mirror is None:
-            return _drive(spec, plan, layout, ledger, hire, console, mirror=None)
+            return _drive(spec, plan, layout, ledger, hire, console, mirror=None, budget_s=budget_s)
         mirror = Mirror.open(spec.mirror, layout)
         try:
-            report = _drive(spec, plan, layout, ledger, hire, console, mirror=mirror)
+            report = _drive(spec, plan, layout, ledger, hire, console, mirror=mirror, budget_s=budget_s)
         finally:
             state = mirror.close(LAST_SYNC_S)
         return replace(report, mirror=state)
@@ -125,6 +130,7 @@ def _drive(
     console: Console,
     *,
     mirror: Mirror | None,
+    budget_s: float | None,
 ) -> SweepReport:
     runs_all = spec.scheduler.name == "fifo"
     past = past_of(plan.trials, ledger, runs_all=runs_all)
@@ -148,6 +154,9 @@ def _drive(
 
     if spec.judge is not None:
         Judge(spec.judge.settings()).check()
+
+    def is_spent() -> bool:
+        return budget_s is not None and spent_s(ledger, plan.trials) >= budget_s
 
     def unfinished() -> int:
         counts = scheduler.counts()
@@ -179,7 +188,7 @@ def _drive(
         with stop_signals() as stop, ProgressDisplay(console) as display:
             try:
                 is_done = driver.run(
-                    stop_requested=lambda: stop.is_set() or stop_file.is_there(),
+                    stop_requested=lambda: stop.is_set() or stop_file.is_there() or is_spent(),
                     hurry_requested=lambda: stop.at_once,
                     on_round=on_round,
                 )
@@ -187,7 +196,17 @@ def _drive(
                 pool.close()
                 stop_file.remove()
             display.show_last(snapshot())
-    return SweepReport(root=layout.root, is_done=is_done, snapshot=snapshot())
+    return SweepReport(
+        root=layout.root, is_done=is_done, snapshot=snapshot(), is_spent=not is_done and is_spent()
+    )
+
+
+def spent_s(ledger: Ledger, trials: Iterable[Trial]) -> float:
+    """Return the seconds of training and evaluation on record of some trials."""
+    return sum(
+        progress.train_s + progress.eval_s
+        for progress in (ledger.progress(trial.trial_id) for trial in trials)
+    )
 
 
 @contextmanager
