@@ -53,31 +53,78 @@ def finetune(
         console: Where progress is shown; None shows nothing.
 
     Returns:
-        One result a label, in order.
+        One result a label, in order; fewer where a stop was asked for.
 
     Raises:
         InputError: As ``run_sweep`` would.
     """
     distinct = {config_id(config): dict(config) for config in configs.values()}
+    spec = finetuning_spec(
+        task_source, tuple(distinct.values()), like=like, epochs=epochs, keep_adapters=len(distinct)
+    )
+    run_sweep(spec, root, address=address, console=console)
+    results = finetune_results(root, configs)
+    return [results[label] for label in configs if label in results]
+
+
+def finetuning_spec(
+    task_source: str,
+    configs: tuple[Config, ...],
+    *,
+    like: SweepSpec,
+    epochs: int,
+    config_epochs: tuple[int, ...] | None = None,
+    keep_adapters: int,
+) -> SweepSpec:
+    """Return the spec of a small sweep on one task, otherwise as another sweep is.
+
+    Args:
+        task_source: As in a sweep's ``tasks``.
+        configs: Each once.
+        like: The sweep whose base model, space, training settings and workers are used.
+        epochs: Fidelity; more than the settings' horizon is cut to it.
+        config_epochs: Fidelity of each config, at most ``epochs``; None: ``epochs`` for all.
+        keep_adapters: The best so many stay.
+
+    Returns:
+        The spec.
+    """
     horizon = like.training_settings().horizon_epochs
-    spec = SweepSpec(
+    return SweepSpec(
         name=f"{like.name}-tuned",
         base_model=like.base_model,
         tasks=(TaskEntry(source=task_source),),
         preset=like.preset,
         space=like.space,
-        configs=tuple(distinct.values()),
+        configs=configs,
         seeds=like.seeds[:1],
         epochs=min(epochs, horizon),
+        config_epochs=config_epochs,
         training=like.training.model_copy(update={"horizon_epochs": horizon}),
         workers=like.workers,
-        keep_adapters=len(distinct),
+        keep_adapters=keep_adapters,
     )
-    run_sweep(spec, root, address=address, console=console)
+
+
+def finetune_results(root: Path, configs: Mapping[str, Config]) -> dict[str, FinetuneResult]:
+    """Read what configs reached in a small sweep.
+
+    Args:
+        root: The small sweep's folder.
+        configs: Configs by label.
+
+    Returns:
+        Results by label; those without an outcome are left out.
+    """
     reader = MetaDatasetReader(root)
     curves, trials = reader.curves(), reader.trials()
     layout = RootLayout(root)
-    return [_result(label, config, curves, trials, layout) for label, config in configs.items()]
+    finished = set(trials["config_id"])
+    return {
+        label: _result(label, config, curves, trials, layout)
+        for label, config in configs.items()
+        if config_id(config) in finished
+    }
 
 
 def _result(
