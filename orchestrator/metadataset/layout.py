@@ -38,8 +38,12 @@ class RootLayout:
         """Every spec the sweep has had, with the trials it planned."""
         self.stop_file = self.ledger_dir / "stop"
         """Its presence asks the driver at work to drain."""
-        self.endpoint_json = self.ledger_dir / "surrogate.json"
+        self.surrogate_dir = root / ".surrogate"
+        """What the root's surrogate actor has learned and where it answers; also beside tables of others."""
+        self.endpoint_json = self.surrogate_dir / "endpoint.json"
         """Where the root's surrogate actor answers."""
+        self.token_file = self.surrogate_dir / "token"
+        """The bearer token of the surrogate's HTTP server, for its owner's eyes only."""
         self.lock_file = self.ledger_dir / "lock"
         """Locked by the one process that writes; holds a line that says who."""
 

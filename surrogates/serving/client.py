@@ -1,32 +1,21 @@
 """Asking the surrogate actor: plain values over the wire, plans and our own errors on this side."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError
 
-from orchestrator.contracts import Config, InputError, OrchestrationError
+from orchestrator.contracts import Config, InputError, Scalar
 from surrogates.plan import Plan
-from surrogates.serving.actor import MOST_CALLS, NAMESPACE, SurrogateActor, actor_name
-from surrogates.serving.service import raise_error
+from surrogates.serving.actor import NAMESPACE, SurrogateActor, actor_name
+from surrogates.serving.questions import Answer, SurrogateUnavailableError, decode, question
+from surrogates.serving.service import ELSEWHERE, Following, raise_error
 
 _TIMEOUT_S = 300.0
-
-
-class SurrogateUnavailableError(OrchestrationError):
-    """The surrogate actor did not answer: it is restarting, or gone; ask again, or serve the root again."""
-
-    def __init__(self, root: str, reason: str) -> None:
-        super().__init__(root, reason)
-        self.root, self.reason = root, reason
-
-    def __str__(self) -> str:
-        return (
-            f"the surrogate of {self.root} did not answer ({self.reason}); ask again in some seconds, "
-            "or start it anew with `foretune serve`"
-        )
 
 
 class SurrogateClient:
@@ -63,17 +52,18 @@ class SurrogateClient:
         return cls(root, actor)
 
     @classmethod
-    def serve(cls, root: Path | str) -> "SurrogateClient":
+    def serve(cls, root: Path | str, *, following: Following | None = None) -> "SurrogateClient":
         """Start a root's surrogate, or refresh the one that runs.
 
         Args:
-            root: The root's folder, as it is reached from the actor's node too.
+            root: A sweep's root or a folder of tables, as it is reached from the actor's node too.
+            following: When it learns from a growing root again; that of one that runs is left as it is.
 
         Returns:
             Its client; the surrogate has learned and can be asked.
 
         Raises:
-            InputError: The folder is no sweep's root.
+            InputError: The folder is neither.
             NothingLearnedError: No trial has finished there yet; a surrogate that was started for it is
                 stopped.
         """
@@ -82,13 +72,9 @@ class SurrogateClient:
             client = cls(root, ray.get_actor(name, namespace=NAMESPACE))
         except ValueError:
             options = SurrogateActor.options(
-                name=name,
-                namespace=NAMESPACE,
-                lifetime="detached",
-                get_if_exists=True,
-                max_concurrency=MOST_CALLS,
+                name=name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True
             )
-            client = cls(root, options.remote(resolved))
+            client = cls(root, options.remote(resolved, asdict(following or Following())))
             info = client.info()
         else:
             info = client.refresh()
@@ -106,8 +92,10 @@ class SurrogateClient:
         k: int | None = None,
         task_id: str | None = None,
         base_fingerprint: str | None = None,
+        fixed: Mapping[str, Scalar] | None = None,
+        excluded: Mapping[str, Sequence[Scalar]] | None = None,
     ) -> Plan:
-        """Ask for a plan; the arguments are those of ``Recommender.plan``.
+        """Ask for a plan; the arguments are those of ``questions.question``.
 
         Args:
             features: The task's meta-features.
@@ -116,6 +104,8 @@ class SurrogateClient:
             k: At most so many choices.
             task_id: The task's id, to leave its own results out.
             base_fingerprint: The base model asked for.
+            fixed: Values that every choice must have.
+            excluded: Values, by name, that no choice may have.
 
         Returns:
             The plan.
@@ -125,36 +115,70 @@ class SurrogateClient:
             NothingLearnedError: There is nothing to answer from.
             SurrogateUnavailableError: The actor did not answer.
         """
-        request = {
-            "features": dict(features),
-            "budget_s": budget_s,
-            "candidates": None if candidates is None else [dict(config) for config in candidates],
-            "k": k,
-            "task_id": task_id,
-            "base_fingerprint": base_fingerprint,
-        }
-        answer = self._get(self._actor.recommend.remote(request))
-        if "error" in answer:
-            raise_error(answer["error"])
-        return Plan.from_dict(answer["plan"])
+        asked = question(
+            features,
+            budget_s,
+            candidates=candidates,
+            k=k,
+            task_id=task_id,
+            base_fingerprint=base_fingerprint,
+            fixed=fixed,
+            excluded=excluded,
+        )
+        return self.ask(asked).plan
+
+    def ask(self, asked: Mapping[str, Any]) -> Answer:
+        """Put a question that ``questions.question`` put together; raises as ``recommend``."""
+        kind, body = self._get(self._actor.recommend.remote(asked))
+        if kind == ELSEWHERE:
+            kind, body = self._get(self._actor.recommend_leaving_out.remote(asked))
+        return decode(kind, body)
+
+    async def relay(self, asked: Mapping[str, Any]) -> tuple[str, bytes]:
+        """Put a question without waiting in this thread; returns what ``questions.decode`` takes."""
+        kind, body = await self._await(self._actor.recommend.remote(asked))
+        if kind == ELSEWHERE:
+            kind, body = await self._await(self._actor.recommend_leaving_out.remote(asked))
+        return kind, body
+
+    async def relay_info(self, *, timeout_s: float) -> dict[str, Any]:
+        """Return ``info`` without waiting in this thread."""
+        info: dict[str, Any] = await self._await(self._actor.info.remote(), timeout_s)
+        return info
+
+    def candidates(self) -> list[Config]:
+        """Return the configs that are chosen from where a question names none."""
+        configs: list[Config] = self._get(self._actor.candidates.remote())
+        return configs
 
     def info(self) -> dict[str, Any]:
         """Return what the surrogate has learned from, and its version."""
-        return self._get(self._actor.info.remote())
+        info: dict[str, Any] = self._get(self._actor.info.remote())
+        return info
 
     def refresh(self) -> dict[str, Any]:
         """Let the surrogate learn anew from its root; returns when it has, with its ``info``."""
-        return self._get(self._actor.refresh.remote())
+        info: dict[str, Any] = self._get(self._actor.refresh.remote())
+        return info
 
     def stop(self) -> None:
-        """End the actor for good."""
+        """End the actor for good; what it learned stays beside the root."""
         ray.kill(self._actor, no_restart=True)
 
-    def _get(self, reference: Any) -> dict[str, Any]:
+    def _get(self, reference: Any) -> Any:
         try:
-            answer: dict[str, Any] = ray.get(reference, timeout=self._timeout_s)
-        except GetTimeoutError as err:
-            raise SurrogateUnavailableError(self._root, f"no answer within {self._timeout_s:g} s") from err
-        except RayActorError as err:
-            raise SurrogateUnavailableError(self._root, str(err).splitlines()[0]) from err
-        return answer
+            return ray.get(reference, timeout=self._timeout_s)
+        except (GetTimeoutError, RayActorError) as err:
+            raise self._unavailable(err, self._timeout_s) from err
+
+    async def _await(self, reference: Any, timeout_s: float | None = None) -> Any:
+        longest_s = timeout_s or self._timeout_s
+        try:
+            return await asyncio.wait_for(reference, longest_s)
+        except (TimeoutError, RayActorError) as err:
+            raise self._unavailable(err, longest_s) from err
+
+    def _unavailable(self, err: Exception, waited_s: float) -> SurrogateUnavailableError:
+        timed_out = isinstance(err, GetTimeoutError | TimeoutError) and not isinstance(err, RayActorError)
+        reason = f"no answer within {waited_s:g} s" if timed_out else str(err).splitlines()[0]
+        return SurrogateUnavailableError(self._root, reason)
