@@ -18,6 +18,7 @@ from surrogates.data.tables import (
     curve_points,
     curve_trials,
     curveless_trials,
+    learned_features,
     past_tasks,
     refuse_unknown,
     require_columns,
@@ -45,6 +46,15 @@ ROOT_FEATURES = (
 )
 """Meta-features of a sweep's root that are learned from. Many more are measured; with seven or eight past
 tasks, each one more is one more by which they are told apart by chance."""
+ROOT_MACHINE_FEATURES = (
+    "model_parameters",
+    "model_hidden_size",
+    "model_layers",
+    "model_weight_bits",
+    "device_is_gpu",
+    "probe_tokens_per_s",
+)
+"""Meta-features of a sweep's root that tell with what a task was measured, and nothing of the task."""
 _LOSSES = ("train_loss", "eval_loss", "test_loss")
 
 
@@ -71,6 +81,10 @@ class MetaDataset:
     """One row a point: trial_id, epoch, value, cost_s (of this epoch alone), and the reports."""
     base_fingerprints: tuple[str, ...] = ()
     """Base models the trials ran on; empty where that means nothing."""
+    learned_features: tuple[str, ...] | None = None
+    """Meta-features that predictions are made from; None: all. The tasks hold all that was measured."""
+    machine_features: tuple[str, ...] = ()
+    """Meta-features that tell with what a task was measured: no sign of a strange task."""
     max_epochs: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -153,7 +167,8 @@ class MetaDataset:
             root: The root's folder.
             metric: Column of the curves that decides; the losses are minimised, everything else maximised.
             features: Meta-features to learn from; None: all that its tasks have. A root that has none of
-                those named, since others measured it, is learned from by all that it has.
+                those named, since others measured it, is learned from by all that it has. The tasks hold all
+                of them in any case.
             reports: Further columns of the curves that predictions are also given in; those that the root
                 lacks are left out.
 
@@ -191,6 +206,7 @@ class MetaDataset:
             }
         )
         rows = trials.drop_duplicates(["task_id", "config_id"])
+        past = root_tasks(tasks, trials)
         return cls._checked(
             points=points,
             trials=root_trials(trials, points),
@@ -198,12 +214,14 @@ class MetaDataset:
                 str(key): json.loads(text)
                 for key, text in zip(rows["config_id"], rows["config"], strict=True)
             },
-            tasks=root_tasks(tasks, trials, features),
+            tasks=past,
             space=Space.from_json(layout.space_json.read_text()),
             metric=metric,
             direction=Direction.MINIMISE if metric in _LOSSES else Direction.MAXIMISE,
             reports=reports,
             base_fingerprints=tuple(sorted(trials["base_fingerprint"].unique())),
+            learned_features=learned_features(past, features),
+            machine_features=ROOT_MACHINE_FEATURES,
         )
 
     @classmethod
@@ -219,6 +237,8 @@ class MetaDataset:
         direction: Direction,
         reports: tuple[str, ...],
         base_fingerprints: tuple[str, ...] = (),
+        learned_features: tuple[str, ...] | None = None,
+        machine_features: tuple[str, ...] = (),
     ) -> "MetaDataset":
         known = {task.task_id for task in tasks}
         refuse_unknown("task", sorted(set(trials["task_id"]) - known), "tasks")
@@ -239,6 +259,8 @@ class MetaDataset:
             direction=direction,
             reports=reports,
             base_fingerprints=base_fingerprints,
+            learned_features=learned_features,
+            machine_features=machine_features,
         )
 
     def barren_tasks(self) -> tuple[PastTask, ...]:

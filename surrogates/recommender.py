@@ -40,7 +40,7 @@ class Recommender:
         self._seed = seed
         encoder = ConfigEncoder(meta.space)
         self.table = build_table(meta)
-        self.features = FeatureEncoder.fitted([task.features for task in meta.tasks])
+        self.features = FeatureEncoder.fitted([task.features for task in meta.tasks], meta.learned_features)
         past = self.features.encode([task.features for task in meta.tasks])
         encoded = encoder.encode([meta.configs[key] for key in self.table.config_ids])
         self.neighbourhood = Neighbourhood(features=past, bandwidth=learn_bandwidth(past, self.table.scores))

@@ -1,6 +1,6 @@
 """Configs and meta-features as matrices. Missing means inactive or not measured, everywhere NaN."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,9 +87,19 @@ class FeatureEncoder:
     spreads: Array
 
     @classmethod
-    def fitted(cls, tasks: Sequence[Mapping[str, float]]) -> "FeatureEncoder":
-        """Learn means and spreads from the training tasks' meta-features."""
-        names = sorted({name for features in tasks for name in features})
+    def fitted(
+        cls, tasks: Sequence[Mapping[str, float]], names: Collection[str] | None = None
+    ) -> "FeatureEncoder":
+        """Learn means and spreads from the training tasks' meta-features.
+
+        Args:
+            tasks: One mapping a task.
+            names: Those to encode; None: all that a task has.
+
+        Returns:
+            The encoder.
+        """
+        names = sorted({name for features in tasks for name in features} if names is None else set(names))
         raw = _log_matrix(tasks, names)
         kept, means, spreads = [], [], []
         for column, name in enumerate(names):

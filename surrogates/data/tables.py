@@ -137,29 +137,40 @@ def root_trials(trials: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
     return kept
 
 
-def root_tasks(
-    tasks: pd.DataFrame, trials: pd.DataFrame, features: Collection[str] | None
-) -> tuple[PastTask, ...]:
+def root_tasks(tasks: pd.DataFrame, trials: pd.DataFrame) -> tuple[PastTask, ...]:
     """Return described tasks, and by name those whose description is still under way.
 
     Args:
         tasks: A root's table of tasks.
         trials: Its table of trials.
-        features: Meta-features to keep; all, if it is None, or if some are named and no task has any of them.
 
     Returns:
-        The tasks.
+        The tasks, with all that was measured of them.
     """
-    measured = [json.loads(text) for text in tasks["meta_features"]]
-    known = {name for found in measured for name in found}
-    kept = known if features is None else known.intersection(features)
-    if features and not kept:
-        kept = known
     described = {}
-    for row, raw in zip(tasks.to_dict(orient="records"), measured, strict=True):
-        numbers = {name: math.nan if raw[name] is None else float(raw[name]) for name in raw if name in kept}
+    for row in tasks.to_dict(orient="records"):
+        measured = json.loads(row["meta_features"])
+        numbers = {name: math.nan if raw is None else float(raw) for name, raw in measured.items()}
         described[row["task_id"]] = PastTask(task_id=row["task_id"], name=row["name"], features=numbers)
     for row in trials.drop_duplicates("task_id").to_dict(orient="records"):
         bare = PastTask(task_id=row["task_id"], name=row["task_name"], features={})
         described.setdefault(row["task_id"], bare)
     return tuple(described.values())
+
+
+def learned_features(tasks: Sequence[PastTask], features: Collection[str] | None) -> tuple[str, ...] | None:
+    """Return which meta-features of a root are learned from.
+
+    Args:
+        tasks: Its tasks.
+        features: Those asked for; None: all.
+
+    Returns:
+        Those of them that a task has, in the order of their names; None, for all, where all were asked for,
+        or some and no task has any of them.
+    """
+    if features is None:
+        return None
+    known = {name for task in tasks for name in task.features}
+    kept = known.intersection(features)
+    return None if features and not kept else tuple(sorted(kept))

@@ -70,3 +70,10 @@ def test_missing_and_unknown_features_are_missing_and_ignored() -> None:
     encoder = FeatureEncoder.fitted([{"rows": 1.0, "tokens": 5.0}, {"rows": 2.0, "tokens": 50.0}])
     encoded = encoder.encode([{"rows": 1.5, "colour": 3.0}, {"rows": math.inf, "tokens": 5.0}])
     assert np.isnan(encoded).tolist() == [[False, True], [True, False]]
+
+
+def test_only_features_that_are_named_and_differ_are_encoded() -> None:
+    tasks = [{"rows": 1.0, "tokens": 5.0, "layers": 2.0}, {"rows": 2.0, "tokens": 50.0, "layers": 2.0}]
+    assert FeatureEncoder.fitted(tasks).names == ("rows", "tokens")
+    assert FeatureEncoder.fitted(tasks, ["tokens", "layers", "colour"]).names == ("tokens",)
+    assert FeatureEncoder.fitted(tasks, []).encode(tasks).shape == (2, 0)

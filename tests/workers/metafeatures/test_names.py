@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import workers
-from surrogates.metadataset import ROOT_FEATURES
+from surrogates.metadataset import ROOT_FEATURES, ROOT_MACHINE_FEATURES
 from workers.metafeatures import FEATURES, When
 
 PAGE = Path(workers.__file__).parents[1] / "docs" / "meta-features.md"
@@ -25,3 +25,9 @@ def test_what_is_learned_from_is_measured_under_a_base_model_without_a_clock_and
     assert [name for name in FEATURES if f"`{name}`" in listed] == [
         name for name in FEATURES if name in ROOT_FEATURES
     ]
+
+
+def test_what_a_clock_or_the_kind_of_machine_tells_is_no_sign_of_a_strange_task() -> None:
+    assert set(ROOT_MACHINE_FEATURES) <= set(FEATURES)
+    assert {name for name, feature in FEATURES.items() if feature.is_timed} <= set(ROOT_MACHINE_FEATURES)
+    assert not set(ROOT_MACHINE_FEATURES) & set(ROOT_FEATURES)
