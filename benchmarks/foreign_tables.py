@@ -78,11 +78,14 @@ def judge(
         seed: Of the methods and of the halves.
 
     Returns:
-        Rows of ``surrogates.evaluation.regret.measure``; a method's own seconds are left out of the clock.
+        Rows of ``surrogates.evaluation.regret.measure``; a method's own seconds are left out of the
+        clock. Tasks on which no candidate worked are left out.
     """
     frames = []
     for task in tasks:
         judged = meta if setting == "shared" else with_unseen_candidates(meta, task, seed=seed)
+        if task not in judged.tasks or task in judged.barren_tasks():
+            continue
         played = [replay_task(method, judged, task, budgets=budgets, seed=seed) for method in methods]
         measured_by = {task.task_id: rulers(judged, Replay(judged, task))}
         rows = pd.concat(played, ignore_index=True)
