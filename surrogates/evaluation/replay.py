@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from orchestrator.contracts import InputError
-from surrogates.data.normalisation import Array, to_loss
+from orchestrator.contracts import InputError, digest
+from surrogates.data.normalisation import Array
 from surrogates.data.tables import PastTask
+from surrogates.evaluation.record import median_cost_s, recorded_curve
 from surrogates.metadataset import MetaDataset
 from surrogates.stepwise import Method, Point, Problem, Start, Step
 
@@ -26,23 +26,6 @@ Clock = Callable[[], float]
 
 ROUND_OFF = 1e-12
 """Share by which a sum of seconds may pass a budget that it is meant to fill."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
-    """One config's record on the task; E points, the last of which is the failure if it failed."""
-
-    epochs: NDArray[np.int64]
-    """Rising, shape ``(E,)``."""
-    values: Array
-    """The metric; NaN in the epoch that failed; shape ``(E,)``."""
-    losses: Array
-    """What may become the incumbent: the metric, minimised; ``inf`` throughout if the config failed."""
-    cost_s: Array
-    """Of each epoch alone, shape ``(E,)``."""
-    reports: Array
-    """Further metrics, shape ``(E, R)``."""
-    failed: bool
 
 
 @dataclass(slots=True)
@@ -94,11 +77,11 @@ class Replay:
         self.candidates = tuple(str(key) for key in trials["config_id"])
         """Ids of the configs recorded on the task."""
         self.curves = tuple(
-            _curve(meta, curves.get(row["trial_id"], points.iloc[:0]), row)
+            recorded_curve(meta, curves.get(row["trial_id"], points.iloc[:0]), row)
             for row in trials.to_dict(orient="records")
         )
         """In the order of the candidates."""
-        self.median_cost_s = _median_cost_s(self.curves)
+        self.median_cost_s = median_cost_s(self.curves)
         """The median over configs of a full run's seconds."""
         if not self.median_cost_s > 0:
             raise InputError(f"no run on {task.name} has a cost above 0 s: a clock can't be simulated there")
@@ -215,7 +198,7 @@ def replay_task(
         task: The one left out; not barren.
         budgets: Multiples of the task's median cost of a full run. A method whose steps do not depend on the
             budget is run at the largest only, since the others are read from it.
-        seed: Of the method.
+        seed: Of the method; see ``seed_on``.
         untrained_loss: The loss before anything is trained; ``inf`` where not known.
         clock: Of the method's own seconds.
 
@@ -226,13 +209,22 @@ def replay_task(
         InputError: The method asked for what can't be run.
     """
     played = Replay(meta, task)
-    start = method.learn(meta.without([task.task_id]), seed=seed)
+    start = method.learn(meta.without([task.task_id]), seed=seed_on(task.task_id, seed))
     frames = []
     for budget in sorted(budgets) if method.uses_budget else [max(budgets)]:
         rows = played.run(start, budget * played.median_cost_s, untrained_loss=untrained_loss, clock=clock)
         labelled = rows.assign(method=method.name, task_id=task.task_id, seed=seed, budget=float(budget))
         frames.append(labelled[["method", "task_id", "seed", "budget", *rows.columns]])
     return pd.concat(frames, ignore_index=True)
+
+
+def seed_on(task_id: str, seed: int) -> int:
+    """Return a method's seed on one task.
+
+    It differs from task to task: an order drawn once for all tasks would be lucky or unlucky on all of them,
+    and an interval over tasks would not know.
+    """
+    return int(digest([task_id, seed])[:7], 16)
 
 
 def replay(
@@ -293,29 +285,3 @@ def judged_tasks(meta: MetaDataset) -> tuple[PastTask, ...]:
             "tasks to the sweep"
         )
     return judged
-
-
-def _curve(meta: MetaDataset, points: pd.DataFrame, trial: Mapping[Any, Any]) -> Curve:
-    """Return a trial's record, cut at the epoch that failed, or with that epoch added."""
-    epochs, values = points["epoch"].to_numpy(np.int64), points["value"].to_numpy(float)
-    cost_s, reports = points["cost_s"].to_numpy(float), points[list(meta.reports)].to_numpy(float)
-    failed = bool(trial["is_failure"])
-    broken = np.flatnonzero(~np.isfinite(values))
-    if broken.size:
-        kept = slice(0, int(broken[0]) + 1)
-        epochs, values, cost_s, reports = epochs[kept], values[kept].copy(), cost_s[kept], reports[kept]
-        values[-1] = np.nan
-    elif failed:
-        # It failed in the epoch after its last point; what its points do not account for was spent there.
-        rest_s = max(float(trial["cost_s"]) - float(cost_s.sum()), 0.0)
-        epochs, values = np.append(epochs, (epochs[-1] if len(epochs) else 0) + 1), np.append(values, np.nan)
-        cost_s = np.append(cost_s, rest_s)
-        reports = np.vstack([reports, np.full((1, reports.shape[1]), np.nan)])
-    losses = np.full(len(values), np.inf) if failed else to_loss(values, meta.direction)
-    return Curve(epochs=epochs, values=values, losses=losses, cost_s=cost_s, reports=reports, failed=failed)
-
-
-def _median_cost_s(curves: Sequence[Curve]) -> float:
-    worked = [curve for curve in curves if not curve.failed]
-    longest = max(int(curve.epochs[-1]) for curve in worked)
-    return float(np.median([curve.cost_s.sum() for curve in worked if curve.epochs[-1] == longest]))

@@ -87,6 +87,11 @@ def signed_rank_p(differences: Array) -> float:
     return float(stats.wilcoxon(kept, method=method).pvalue)
 
 
+def smallest_p(n: int) -> float:
+    """Return the p of winning on all of n tasks: no test of so many can give less."""
+    return min(1.0, 2.0 / 2.0**n)
+
+
 def holm(ps: Sequence[float]) -> list[float]:
     """Correct p-values of several tests so that any false alarm among them stays as rare as one promises.
 

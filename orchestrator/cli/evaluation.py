@@ -1,0 +1,80 @@
+"""The command that compares ours with every baseline."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.app.exits import Exit
+from orchestrator.cli.options import AsJson
+from orchestrator.cli.screen import screen
+from orchestrator.contracts import InputError
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command."""
+    app.command(epilog="Example: `foretune evaluate runs/tiny-1800 --budgets 1,3,10 --seeds 3`")(evaluate)
+
+
+def evaluate(
+    root: Annotated[
+        Path, typer.Argument(metavar="ROOT", help="A sweep's folder, or one of tables as `import` writes it.")
+    ],
+    metric: Annotated[
+        str | None, typer.Option(help="What decides; left out: `eval_loss`, or what the tables say.")
+    ] = None,
+    budgets: Annotated[
+        str, typer.Option(metavar="X,X,...", help="Multiples of each task's median cost of a full run.")
+    ] = "1,3,10",
+    seeds: Annotated[int, typer.Option(help="How often each method is run on each task.")] = 3,
+    methods: Annotated[
+        str | None, typer.Option(metavar="NAME,NAME,...", help="Left out: all that can run here.")
+    ] = None,
+    ablations: Annotated[
+        bool,
+        typer.Option("--ablations", help="Also run ours without each of its parts, or with less to learn."),
+    ] = False,
+    own_time: Annotated[
+        bool, typer.Option(help="Whether the methods' own seconds count in what is printed.")
+    ] = True,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where results go; left out: ROOT/evaluation.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Processes, 1 or 2.")] = 1,
+    as_json: AsJson = False,
+) -> int:
+    """Compare ours with every baseline: leave one task out in turn, replay its recorded curves.
+
+    Replays that are done are kept; the same command goes on where it was interrupted.
+    """
+    multiples = _multiples(budgets)
+    from orchestrator.app.evaluate import Protocol
+    from orchestrator.app.evaluate import evaluate as compare
+
+    protocol = Protocol(
+        budgets=multiples,
+        seeds=seeds,
+        methods=tuple(name.strip() for name in methods.split(",")) if methods else (),
+        ablations=ablations,
+        own_time=own_time,
+        jobs=jobs,
+    )
+    console = screen(quiet=as_json)
+    try:
+        results = compare(root, metric=metric, protocol=protocol, out=out, say=console.print)
+    except KeyboardInterrupt:
+        typer.echo("foretune: interrupted; what is done is kept, the same command goes on", err=True)
+        return Exit.INTERRUPTED
+    if as_json:
+        typer.echo(json.dumps(results.as_dict(), indent=2))
+    else:
+        console.print(results.render())
+    return 0
+
+
+def _multiples(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as err:
+        raise InputError(f"--budgets must be numbers between commas, such as 1,3,10; got {text!r}") from err
