@@ -15,9 +15,9 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from orchestrator.app.advice import RUNS, recommend
 from orchestrator.app.changes import adopt, spec_change
 from orchestrator.app.finetune import finetuning_spec
+from orchestrator.app.roots import planned_trials
 from orchestrator.app.spec import SweepSpec
 from orchestrator.app.sweep import run_sweep
 from orchestrator.app.tuning_plan import StoredPlan, Target, TuningLayout, phases
@@ -64,11 +64,13 @@ def tune(
         RootInUseError: Another driver runs this plan.
     """
     task = load_task(task_source)
-    layout = TuningLayout((out or RUNS / "tune" / task.name).absolute())
+    layout = TuningLayout((out or Path("runs") / "tune" / task.name).absolute())
     stored = StoredPlan.read(layout)
     if stored is not None and not replan:
         _refuse_other_question(stored, layout, task.task_id, budget_s, root)
     else:
+        from orchestrator.app.advice import recommend  # loads torch, which going on needs not
+
         source = root if root is not None or stored is None else stored.root
         stored = StoredPlan.of(recommend(task_source, budget_s, root=source), task_source)
         stored.write(layout)
@@ -129,7 +131,8 @@ class _Run:
             for target in phases(self.stored.plan.choices)[-1]
             if config_id(target.config) in record
         ]
-        if all(_is_reached(target, record.get(config_id(target.config))) for target in begun):
+        is_ended = all(_is_reached(target, record.get(config_id(target.config))) for target in begun)
+        if is_ended and len(planned_trials(self.layout.sweep)) == len(begun):
             return True
         is_done, _ = self._sweep(begun, is_limited=False)
         return is_done

@@ -9,16 +9,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from orchestrator.app.advice import Advice
 from orchestrator.app.roots import learnable_spec
 from orchestrator.app.spec import SweepSpec, parse_spec
 from orchestrator.contracts import Config, ConfigId, InputError, config_id
 from orchestrator.metadataset.durable import make_folder_durably, write_durably
 from surrogates.plan import Choice, Plan
+
+if TYPE_CHECKING:
+    from orchestrator.app.advice import Advice
 
 _FORMAT = 1
 
@@ -61,7 +63,7 @@ class StoredPlan:
     plan: Plan
 
     @classmethod
-    def of(cls, advice: Advice, task_source: str) -> "StoredPlan":
+    def of(cls, advice: "Advice", task_source: str) -> "StoredPlan":
         """Take down what the surrogate advised."""
         root = advice.root.absolute()
         return cls(
@@ -157,26 +159,28 @@ def phases(choices: Sequence[Choice]) -> list[tuple[Target, ...]]:
     """Cut a plan where it comes back to a config that it began before.
 
     A sweep runs its trials in the order of the plan, those that are continued first: a new phase begins where
-    that would not be the order of the choices.
+    that would not be the order of the choices. A choice that continues the one before it is one with it.
 
     Args:
         choices: In running order.
 
     Returns:
-        For each phase how far every config is to be trained by its end, those of earlier phases included.
+        For each phase how far every config is to be trained by its end, those of earlier phases included, in
+        the order in which they were asked for last.
     """
     found: list[tuple[Target, ...]] = []
     targets: dict[ConfigId, Target] = {}
-    in_phase: set[ConfigId] = set()
+    in_phase: list[ConfigId] = []
     begins_new = False
     for choice in choices:
         key = config_id(choice.config)
-        continued = targets.get(key)
-        if key in in_phase or (continued is not None and begins_new):
+        known = targets.get(key)
+        if known is not None and in_phase[-1:] != [key] and (begins_new or key in in_phase):
             found.append(tuple(targets.values()))
-            in_phase, begins_new = set(), False
-        in_phase.add(key)
-        begins_new = begins_new or continued is None
-        epochs = choice.epochs if continued is None else max(choice.epochs, continued.epochs)
+            in_phase, begins_new = [], False
+        in_phase.append(key)
+        begins_new = begins_new or known is None
+        epochs = choice.epochs if known is None else max(choice.epochs, known.epochs)
+        targets.pop(key, None)
         targets[key] = Target(config=choice.config, epochs=epochs)
     return [*found, tuple(targets.values())]

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from orchestrator.app.progress import duration
 from orchestrator.app.tuning_plan import StoredPlan, TuningLayout
-from orchestrator.contracts import Config, config_id
+from orchestrator.contracts import Config, ConfigId, Scalar, config_id
 from orchestrator.metadataset.reader import MetaDatasetReader
 from surrogates.plan import Choice
 
@@ -32,7 +32,7 @@ class Reached:
     test_loss: float | None
     test_exact_match: float | None
     cost_s: float
-    """Seconds of training and evaluation."""
+    """Seconds of training and evaluation, without the epochs that a choice before it asked for."""
     value: float | None
     """Best value of the predicted metric."""
 
@@ -184,14 +184,14 @@ def tune_report(
     """
     reader = MetaDatasetReader(layout.sweep)
     curves, trials = reader.curves(), reader.trials()
-    choices = tuple(
-        TunedChoice(
-            choice=choice,
-            differs=_differing(choice.config, stored.default_config),
-            reached=_reached(choice, stored.plan.learned_from.direction, curves, trials),
-        )
-        for choice in stored.plan.choices
-    )
+    asked: dict[ConfigId, int] = {}
+    choices = []
+    for choice in stored.plan.choices:
+        key = config_id(choice.config)
+        reached = _reached(choice, asked.get(key, 0), stored.plan.learned_from.direction, curves, trials)
+        asked[key] = max(choice.epochs, asked.get(key, 0))
+        differs = _differing(choice.config, stored.default_config)
+        choices.append(TunedChoice(choice=choice, differs=differs, reached=reached))
     return TuneReport(
         out=layout.out,
         task_name=stored.task_name,
@@ -200,20 +200,24 @@ def tune_report(
         spent_s=spent_s,
         predicted_s=stored.plan.cost_s,
         is_done=is_done,
-        choices=choices,
+        choices=tuple(choices),
         adapter=adapter,
     )
 
 
-def _reached(choice: Choice, direction: str, curves: pd.DataFrame, trials: pd.DataFrame) -> Reached | None:
+def _reached(
+    choice: Choice, from_epoch: int, direction: str, curves: pd.DataFrame, trials: pd.DataFrame
+) -> Reached | None:
     key = config_id(choice.config)
     rows = curves.loc[(curves["config_id"] == key) & (curves["epoch"] <= choice.epochs)]
+    new = rows.loc[rows["epoch"] > from_epoch]
     results = trials.loc[trials["config_id"] == key]
-    if rows.empty and results.empty:
+    if new.empty and (results.empty or from_epoch):
         return None
     values = rows[choice.score.metric].dropna() if choice.score.metric in rows else rows["eval_loss"].iloc[:0]
     value = values.min() if direction == "minimise" else values.max()
-    costs = rows if len(rows) != results["epochs"].sum() else results  # also of epochs that left no row
+    # Those of a trial that failed also have the seconds of its last epoch, which left no row.
+    costs = results if not from_epoch and len(rows) == results["epochs"].sum() else new
     best = rows.dropna(subset=["eval_loss"]).nsmallest(1, "eval_loss")
     source = rows if len(rows) else results
     return Reached(
@@ -232,7 +236,9 @@ def _reached(choice: Choice, direction: str, curves: pd.DataFrame, trials: pd.Da
 def _differing(config: Config, default: Mapping[str, Any]) -> str:
     """Return what of a config differs from the default."""
     names = sorted(config.keys() | default.keys())
-    parts = [
-        f"{name}={config[name]}" for name in names if name in config and config[name] != default.get(name)
-    ]
-    return ", ".join(parts) or "the default"
+    differing = [name for name in names if name in config and config[name] != default.get(name)]
+    return ", ".join(f"{name}={_shown(config[name])}" for name in differing) or "the default"
+
+
+def _shown(value: Scalar) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
