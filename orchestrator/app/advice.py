@@ -1,35 +1,30 @@
 """Asking the surrogate about a new task: the actor where one runs, this process where none does."""
 
 import json
-import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from rich.console import RenderableType
 
-from cluster.connection import connected, is_connected
+from orchestrator.app.advice_view import render_plan
+from orchestrator.app.askers import Asker, find_asker
+from orchestrator.app.constraints import Constraints, fitting, for_device
 from orchestrator.app.peft_format import as_peft
 from orchestrator.app.roots import learnable_spec, newest_root
-from orchestrator.app.serving import Endpoint, endpoint_of
 from orchestrator.app.spec import SweepSpec
 from orchestrator.contracts import Config, InputError, TrainingSettings
 from orchestrator.metadataset.reader import MetaDatasetReader
-from surrogates.metadataset import MetaDataset
-from surrogates.plan import Plan, Prediction
-from surrogates.recommender import Recommender
-from surrogates.serving.client import SurrogateClient
+from surrogates.data.store import is_tables
+from surrogates.plan import Plan
+from surrogates.serving.questions import Answer, question
 from workers.metafeatures import FeatureCache
 from workers.models.base import BaseModel, load_base
 from workers.space import SearchSpace
 from workers.tasks.loading import load_task
 from workers.tasks.records import Task
-
-logger = logging.getLogger(__name__)
 
 RUNS = Path("runs")
 """Where a sweep that nobody names is looked for."""
@@ -44,7 +39,7 @@ class Advice:
     base: BaseModel
     root: Path
     answered_by: str
-    """``the surrogate actor at ADDRESS``, or ``this process``."""
+    """``the surrogate actor at ADDRESS``, or ``this process``; and which state of it."""
     settings: TrainingSettings
     """Of the sweep that was learned from; epochs and costs are counted in them."""
     default_config: Config
@@ -67,77 +62,39 @@ class Advice:
 
     def render(self) -> RenderableType:
         """Return the plan as tables for people."""
-        learned = self.plan.learned_from
-        head = Text(
-            f"For {self.task.name} on {self.base.name}, within {self.plan.budget_s:g} s: learned from "
-            f"{learned.tasks} tasks, {learned.trials} trials, {learned.points} points in {self.root}; "
-            f"answered by {self.answered_by}"
+        head = f"For {self.task.name} on {self.base.name}"
+        return render_plan(
+            _head(head, self.plan, self.root, self.answered_by), self.plan, self.default_config
         )
-        strangeness = self.plan.strangeness
-        told = "can't be told" if strangeness is None else f"{strangeness:.2f} (up to 1 is usual)"
-        notes = [
-            Text(f"strangeness of the task: {told}"),
-            *(Text(f"note: {note}") for note in self.plan.notes),
-        ]
-        return Group(head, self._choices(), self._evidence(), *notes)
-
-    def _choices(self) -> Table:
-        table = Table(box=None, padding=(0, 2), header_style="bold")
-        table.add_column("#", justify="right")
-        table.add_column("config", ratio=1)
-        first = self.plan.choices[0]
-        predicted = [first.score.metric, *(report.metric for report in first.reports)]
-        for column in ("epochs", *predicted, "cost", "P(fail)"):
-            table.add_column(column, justify="right", no_wrap=True)
-        for choice in self.plan.choices:
-            predictions = [_interval(item) for item in (choice.score, *choice.reports)]
-            table.add_row(
-                str(choice.rank),
-                _brief(choice.config, self.default_config),
-                str(choice.epochs),
-                *predictions,
-                f"{choice.cost_s:.1f} s",
-                f"{choice.failure_probability:.2f}",
-            )
-        return table
-
-    def _evidence(self) -> Table:
-        table = Table(
-            box=None, padding=(0, 2), header_style="bold", title="What this rests on", title_justify="left"
-        )
-        table.add_column("#", justify="right")
-        for column in ("past task", "trial", "same config"):
-            table.add_column(column)
-        for column in ("outcome", "epoch", self.plan.choices[0].score.metric):
-            table.add_column(column, justify="right")
-        for choice in self.plan.choices:
-            for trial in choice.evidence:
-                table.add_row(
-                    str(choice.rank),
-                    trial.task_name,
-                    trial.trial_id,
-                    "yes" if trial.config_distance == 0 else f"no, {trial.config_distance:.2f} away",
-                    trial.outcome,
-                    "-" if trial.epoch is None else str(trial.epoch),
-                    "-" if trial.value is None else f"{trial.value:.3f}",
-                )
-        return table
 
 
-def _interval(prediction: Prediction) -> str:
-    return f"{prediction.value:.2f} ({prediction.low:.2f}-{prediction.high:.2f})"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableAdvice:
+    """A plan learned from tables of another origin, for a task that is known by its meta-features alone."""
+
+    plan: Plan
+    root: Path
+    answered_by: str
+    default_config: Config
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan and where it comes from as JSON-like values."""
+        return {"root": str(self.root), "answered_by": self.answered_by} | self.plan.as_dict()
+
+    def render(self) -> RenderableType:
+        """Return the plan as tables for people."""
+        head = _head("For the given meta-features", self.plan, self.root, self.answered_by)
+        return render_plan(head, self.plan, self.default_config)
 
 
-def _brief(config: Config, default: Config) -> str:
-    """Return what of a config differs from the default."""
-    names = sorted(config.keys() | default.keys())
-    parts = [
-        f"{name}={config[name]}" for name in names if name in config and config[name] != default.get(name)
-    ]
-    return ", ".join(parts) or "the default"
-
-
-def recommend(task_source: str, budget_s: float, *, root: Path | None = None, k: int | None = None) -> Advice:
+def recommend(
+    task_source: str,
+    budget_s: float,
+    *,
+    root: Path | None = None,
+    k: int | None = None,
+    constraints: Constraints | None = None,
+) -> Advice:
     """Ask how to finetune on a task.
 
     Args:
@@ -145,36 +102,132 @@ def recommend(task_source: str, budget_s: float, *, root: Path | None = None, k:
         budget_s: What may be spent, in seconds of training and evaluation as the sweep measured them.
         root: The sweep to learn from; None: the newest under ``runs``.
         k: At most so many choices; None: as many as are worth while.
+        constraints: Further demands; their device's seconds are the budget's.
 
     Returns:
         The advice.
 
     Raises:
-        InputError: The task, the budget or the root can't be used.
+        InputError: The task, the budget, the root or a demand can't be used.
         NothingLearnedError: The sweep has no finished trial yet.
     """
+    demands = constraints or Constraints()
     task = load_task(task_source)
     shown = root or newest_root(RUNS)
     chosen = shown.absolute()
+    if is_tables(chosen):
+        raise InputError(
+            f"{shown} holds tables of another origin, which know tasks by their meta-features; give those "
+            "with --features FILE.json instead of TASK"
+        )
     spec = learnable_spec(chosen)
+    settings = spec.training_settings()
     base = load_base(spec.base_model, dtype=spec.training.compute_dtype)
-    question = {
-        "features": dict(_features(chosen, task, base, spec)),
-        "budget_s": budget_s,
-        "k": k,
-        "task_id": task.task_id,
-        "base_fingerprint": base.fingerprint,
-    }
-    plan, answered_by = _ask(chosen, question)
+    asked = question(
+        _features(chosen, task, base, spec),
+        budget_s * demands.speed_factor,
+        k=k,
+        task_id=task.task_id,
+        base_fingerprint=base.fingerprint,
+        fixed=demands.fixed,
+        excluded=demands.excluded,
+    )
+    notes = []
+    with ExitStack() as connection:
+        asker = find_asker(chosen, connection)
+        if demands.gpu_memory_bytes is not None:
+            pool = asker.candidates()
+            kept = fitting(
+                pool, gpu_memory_bytes=demands.gpu_memory_bytes, task=task, base=base, settings=settings
+            )
+            asked["candidates"] = [dict(config) for config in kept]
+            notes.append(f"{len(pool) - len(kept)} of {len(pool)} configs do not fit into the GPU's memory")
+        answer = asker.ask(asked)
+        answered_by = _by(asker, answer)
+    plan = replace(answer.plan, notes=(*answer.plan.notes, *notes))
+    devices = sorted(MetaDatasetReader(chosen).curves(columns=["device"])["device"].dropna().unique())
     return Advice(
-        plan=plan,
+        plan=for_device(plan, demands, devices),
         task=task,
         base=base,
         root=shown,
         answered_by=answered_by,
-        settings=spec.training_settings(),
+        settings=settings,
         default_config=SearchSpace.from_spec(spec.preset, spec.space).default(),
     )
+
+
+def recommend_by_features(
+    features: Path,
+    budget_s: float,
+    *,
+    root: Path,
+    k: int | None = None,
+    constraints: Constraints | None = None,
+) -> TableAdvice:
+    """Ask what to run on a task that tables of another origin would describe by these meta-features.
+
+    Args:
+        features: A JSON file: one object of numbers by name.
+        budget_s: What may be spent, in the seconds of the tables.
+        root: The folder of tables, or a sweep.
+        k: At most so many choices; None: as many as are worth while.
+        constraints: Further demands; memory can't be told without a base model.
+
+    Returns:
+        The advice.
+
+    Raises:
+        InputError: The file, the budget, the root or a demand can't be used.
+        NothingLearnedError: There is no finished trial yet.
+    """
+    demands = constraints or Constraints()
+    if demands.gpu_memory_bytes is not None:
+        raise InputError("--gpu-memory needs a TASK and its base model; with --features leave it out")
+    asked = question(
+        _read_features(features),
+        budget_s * demands.speed_factor,
+        k=k,
+        fixed=demands.fixed,
+        excluded=demands.excluded,
+    )
+    chosen = root.absolute()
+    with ExitStack() as connection:
+        asker = find_asker(chosen, connection)
+        answer = asker.ask(asked)
+    return TableAdvice(
+        plan=for_device(answer.plan, demands, []),
+        root=root,
+        answered_by=_by(asker, answer),
+        default_config={},
+    )
+
+
+def _by(asker: Asker, answer: Answer) -> str:
+    if answer.version == 0:
+        return asker.name
+    return f"{asker.name} (version {answer.version}, learned {answer.learned_at})"
+
+
+def _head(what: str, plan: Plan, root: Path, answered_by: str) -> str:
+    learned = plan.learned_from
+    return (
+        f"{what}, within {plan.budget_s:g} s: learned from {learned.tasks} tasks, {learned.trials} trials, "
+        f"{learned.points} points in {root}; answered by {answered_by}"
+    )
+
+
+def _read_features(path: Path) -> dict[str, float]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as err:
+        raise InputError(f"--features {path} can't be read as JSON: {err}") from err
+    if not isinstance(content, dict):
+        raise InputError(f"--features {path} must hold one object of numbers by name")
+    wrong = [name for name, value in content.items() if not isinstance(value, int | float | None)]
+    if wrong:
+        raise InputError(f"--features {path}: {', '.join(wrong)} is no number; give null where not measured")
+    return {name: float(value) for name, value in content.items() if value is not None}
 
 
 def _features(root: Path, task: Task, base: BaseModel, spec: SweepSpec) -> Mapping[str, float]:
@@ -184,27 +237,8 @@ def _features(root: Path, task: Task, base: BaseModel, spec: SweepSpec) -> Mappi
         (recorded["task_id"] == task.task_id) & (recorded["base_fingerprint"] == base.fingerprint)
     ]
     for text in rows["meta_features"]:
-        features: dict[str, float] = json.loads(text)
+        features: dict[str, float] = {
+            name: value for name, value in json.loads(text).items() if value is not None
+        }
         return features
     return FeatureCache().measure(task, base, spec.training_settings())
-
-
-def _ask(root: Path, question: Mapping[str, Any]) -> tuple[Plan, str]:
-    """Ask the root's actor, if one runs; else learn here and now. The answer says who gave it."""
-    endpoint = endpoint_of(root)
-    with ExitStack() as connection:
-        if endpoint is not None and (client := _find_actor(root, endpoint, connection)) is not None:
-            return client.recommend(**question), f"the surrogate actor at {endpoint.address}"
-    recommender = Recommender.fit(MetaDataset.from_root(root))
-    return recommender.plan(**question), "this process (no surrogate actor runs for this sweep)"
-
-
-def _find_actor(root: Path, endpoint: Endpoint, connection: ExitStack) -> SurrogateClient | None:
-    """Connect to the actor of a root; None if it, or its cluster, is gone."""
-    try:
-        if not is_connected():
-            connection.enter_context(connected(endpoint.address))
-        return SurrogateClient.connect(root)
-    except InputError as err:
-        logger.info("surrogate actor not reached root=%s reason=%s", root, err)
-        return None

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.options import Address, AsJson, Root, parse_budget
+from orchestrator.cli.options import Address, AsJson, parse_budget, parse_duration
 from orchestrator.cli.screen import screen
+from orchestrator.cli.values import parse_excluded, parse_fixed, parse_size
+from orchestrator.contracts import InputError
 
 
 class Format(enum.StrEnum):
@@ -25,28 +27,85 @@ def register(app: typer.Typer) -> None:
     )
 
 
-def serve(root: Root, address: Address = None, as_json: AsJson = False) -> int:
-    """Start the surrogate actor for a sweep: named, detached, asked by `recommend`.
+def serve(
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="A sweep's folder, or a folder of tables.")],
+    address: Address = None,
+    http: Annotated[bool, typer.Option("--http", help="Answer by HTTP too, on loopback.")] = False,
+    host: Annotated[
+        str, typer.Option(help="Listen there; reachable from elsewhere only with --token-file.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8742,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Holds the token that callers must have; left out: one is made and told once.",
+        ),
+    ] = None,
+    every: Annotated[str, typer.Option(help="Look at ROOT so often for new trials.")] = "5s",
+    growth: Annotated[
+        float, typer.Option(min=0.0, help="Learn again when there are so many more, as a share.")
+    ] = 0.1,
+    apart: Annotated[str, typer.Option(help="Learn again no sooner than this after the last time.")] = "30s",
+    as_json: AsJson = False,
+) -> int:
+    """Start the surrogate actor for a sweep or for tables: named, detached, asked by `recommend`.
 
-    On an embedded Ray it lives as long as this command, until Ctrl-C; on a given cluster it stays when this
-    returns.
+    It follows ROOT as it grows. On an embedded Ray it lives as long as this command, until Ctrl-C; on a given
+    cluster it stays when this returns.
     """
     from orchestrator.app.serving import serve_until_interrupted
+    from orchestrator.app.web import WebAddress
+    from surrogates.serving.service import Following
 
-    serve_until_interrupted(root, address=address, console=screen(), as_json=as_json)
+    serve_until_interrupted(
+        root,
+        address=address,
+        console=screen(),
+        as_json=as_json,
+        following=Following(
+            every_s=parse_duration(every, "--every"),
+            growth=growth,
+            apart_s=parse_duration(apart, "--apart"),
+        ),
+        web=WebAddress(host=host, port=port, token_file=token_file) if http else None,
+    )
     return 0
 
 
 def recommend(
-    task: Annotated[
-        str, typer.Argument(metavar="TASK", help="A task's file, `worlds:NAME` or `hf:DATASET`.")
-    ],
     budget: Annotated[str, typer.Option(help="What may be spent on training, such as 60s, 45m or 5h.")],
+    task: Annotated[
+        str | None,
+        typer.Argument(metavar="[TASK]", help="A task's file, `worlds:NAME` or `hf:DATASET`."),
+    ] = None,
     root: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Learn from this sweep; left out: the newest under ./runs."),
     ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json", help="The task's meta-features, instead of TASK; for a folder of tables."
+        ),
+    ] = None,
     k: Annotated[int, typer.Option("--k", min=1, help="At most so many choices.")] = 5,
+    fixed: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Every choice must have this.")
+    ] = None,
+    excluded: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", metavar="NAME=VALUE[,VALUE]", help="No choice may have any of these."),
+    ] = None,
+    gpu_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Leave out what can't fit a GPU of, say, 24GB.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What will train; said where costs may differ there.")
+    ] = None,
+    speed_factor: Annotated[
+        float, typer.Option(help="How many times faster that is than the devices on record.")
+    ] = 1.0,
     fmt: Annotated[
         Format | None, typer.Option("--format", help="Print the first choice for this library.")
     ] = None,
@@ -54,13 +113,38 @@ def recommend(
 ) -> int:
     """Say how to finetune on a new task: ranked configs with score, cost, and what they rest on."""
     budget_s = parse_budget(budget)
+    demanded = (parse_fixed(fixed or ()), parse_excluded(excluded or ()))
+    memory_bytes = None if gpu_memory is None else parse_size(gpu_memory, "--gpu-memory")
+    _refuse_unclear(task, features, root, fmt)
+    from orchestrator.app.advice import Advice, TableAdvice, recommend_by_features
     from orchestrator.app.advice import recommend as ask
+    from orchestrator.app.constraints import Constraints
 
-    advice = ask(task, budget_s, root=root, k=k)
-    if fmt is Format.PEFT:
+    constraints = Constraints(
+        fixed=demanded[0],
+        excluded=demanded[1],
+        gpu_memory_bytes=memory_bytes,
+        device=device,
+        speed_factor=speed_factor,
+    )
+    advice: Advice | TableAdvice
+    if features is not None and root is not None:
+        advice = recommend_by_features(features, budget_s, root=root, k=k, constraints=constraints)
+    else:
+        advice = ask(str(task), budget_s, root=root, k=k, constraints=constraints)
+    if isinstance(advice, Advice) and fmt is Format.PEFT:
         typer.echo(json.dumps(advice.as_peft(), indent=2))
     elif as_json:
         typer.echo(json.dumps(advice.as_dict(), indent=2))
     else:
         screen().print(advice.render())
     return 0
+
+
+def _refuse_unclear(task: str | None, features: Path | None, root: Path | None, fmt: Format | None) -> None:
+    if (task is None) == (features is None):
+        raise InputError("name a TASK, or give its meta-features with --features FILE.json; one of the two")
+    if features is not None and root is None:
+        raise InputError("--features needs --root DIR: the folder of tables, or the sweep, to learn from")
+    if features is not None and fmt is not None:
+        raise InputError(f"--format {fmt} needs a TASK and its base model; with --features leave it out")
