@@ -7,7 +7,7 @@
 | configs.parquet | config_id and one column a hyperparameter, missing where inactive |
 | tasks.parquet | task_id, name and one column a meta-feature |
 | space.json | the declared space, in ConfigSpace's own form |
-| table.json | format, metric, direction, cost, reports, base_fingerprints, provenance, json_columns |
+| table.json | format, metric, direction, cost, reports, provenance, json_columns and more |
 
 A hyperparameter whose values are of several types (or None) is a column of JSON texts, named in
 ``json_columns``; all others are of their own type.
@@ -16,18 +16,17 @@ A hyperparameter whose values are of several types (or None) is a column of JSON
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestrator.contracts import Config, InputError
+from orchestrator.contracts import InputError
 from surrogates.data.config_table import config_table, read_configs, read_parquet, refuse_taken
+from surrogates.data.description import Description
 from surrogates.data.folders import whole_folder
-from surrogates.data.normalisation import Direction
 from surrogates.data.space import Space
-from surrogates.data.tables import PastTask, refuse_unknown, require_columns
+from surrogates.data.tables import PastTask, require_columns
 from surrogates.metadataset import MetaDataset
 
 FORMAT = 1
@@ -97,11 +96,8 @@ def write_tables(
     curves = _curve_table(meta)
     described = {
         "format": FORMAT,
-        "metric": meta.metric,
-        "direction": meta.direction.value,
         "cost": COST,
-        "reports": list(meta.reports),
-        "base_fingerprints": list(meta.base_fingerprints),
+        **Description.of(meta).as_json(),
         "json_columns": json_columns,
         "provenance": dict(provenance or {}),
     }
@@ -127,74 +123,17 @@ def read_tables(folder: Path | str) -> MetaDataset:
         InputError: The folder is no such folder, is damaged, or of a format that this release can't read.
     """
     folder = Path(folder)
-    described = _description(folder)
-    metric, reports = described["metric"], tuple(described["reports"])
+    described, texts = _description(folder)
+    metric, reports = described.metric, described.reports
     measured = dict.fromkeys([metric, COST, *reports], pa.float64())
     curves = _read(folder / _CURVES, {**_KEYS, "epoch": pa.int64(), **measured})
     space = Space.from_json(_text(folder / _SPACE))
-    return assembled(
+    return described.meta(
         points=curves.rename(columns={metric: "value"})[["trial_id", "epoch", "value", COST, *reports]],
         trials=_read(folder / _TRIALS, _TRIAL),
-        configs=read_configs(folder / _CONFIGS, space, frozenset(described["json_columns"])),
+        configs=read_configs(folder / _CONFIGS, space, texts),
         tasks=_read_tasks(folder / _TASKS),
         space=space,
-        metric=metric,
-        direction=Direction(described["direction"]),
-        reports=reports,
-        base_fingerprints=tuple(described["base_fingerprints"]),
-    )
-
-
-def assembled(
-    *,
-    points: pd.DataFrame,
-    trials: pd.DataFrame,
-    configs: Mapping[str, Config],
-    tasks: Sequence[PastTask],
-    space: Space,
-    metric: str,
-    direction: Direction,
-    reports: tuple[str, ...],
-    base_fingerprints: tuple[str, ...],
-) -> MetaDataset:
-    """Put a meta-dataset together from its own columns.
-
-    Args:
-        points: One row a point, in the meta-dataset's columns.
-        trials: One row a trial, likewise.
-        configs: Config id to config.
-        tasks: All that trials refer to.
-        space: The declared space.
-        metric: What decides.
-        direction: Which way it improves.
-        reports: Further metrics.
-        base_fingerprints: Base models the trials ran on.
-
-    Returns:
-        The meta-dataset, in its own order of rows.
-
-    Raises:
-        InputError: A row refers to what is not there, or comes twice.
-    """
-    refuse_unknown("task", sorted(set(trials["task_id"]) - {task.task_id for task in tasks}), "tasks")
-    refuse_unknown("config", sorted(set(trials["config_id"]) - set(configs)), "configs")
-    refuse_unknown("trial", sorted(set(points["trial_id"]) - set(trials["trial_id"])), "trials")
-    for name, twice in (
-        ("trial", trials["trial_id"].duplicated()),
-        ("point", points.duplicated(["trial_id", "epoch"])),
-    ):
-        if twice.any():
-            raise InputError(f"{int(twice.sum())} {name}s come twice; each must come once")
-    return MetaDataset(
-        points=points.sort_values(["trial_id", "epoch"], ignore_index=True),
-        trials=trials.sort_values(["task_id", "config_id", "seed", "trial_id"], ignore_index=True),
-        configs=dict(configs),
-        tasks=tuple(sorted(tasks, key=lambda task: task.task_id)),
-        space=space,
-        metric=metric,
-        direction=direction,
-        reports=reports,
-        base_fingerprints=base_fingerprints,
     )
 
 
@@ -229,24 +168,20 @@ def _task_table(tasks: Sequence[PastTask]) -> pa.Table:
     return pa.table(columns)
 
 
-def _description(folder: Path) -> dict[str, Any]:
+def _description(folder: Path) -> tuple[Description, frozenset[str]]:
+    """Return what table.json says, and which columns of the configs hold JSON texts."""
     path = folder / _TABLE
     try:
-        described = json.loads(_text(path))
+        content = json.loads(_text(path))
     except json.JSONDecodeError as err:
         raise InputError(f"{path} is damaged: {err}; write the tables anew") from err
-    found = described.get("format") if isinstance(described, dict) else None
+    found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
         raise InputError(f"{path} is of format {found!r}, this release reads {FORMAT}; write the tables anew")
-    texts = {"metric", "direction"}
-    lists = {"reports", "base_fingerprints", "json_columns"}
-    wrong = [name for name in texts if not isinstance(described.get(name), str)]
-    wrong += [name for name in lists if not isinstance(described.get(name), list)]
-    if not wrong and described["direction"] not in tuple(Direction):
-        wrong = ["direction"]
-    if wrong:
-        raise InputError(f"{path} lacks {', '.join(sorted(wrong))}, or it can't be; write the tables anew")
-    return dict(described)
+    try:
+        return Description.parse(content), frozenset(content.get("json_columns", ()))
+    except InputError as err:
+        raise InputError(f"{path}: {err}") from err
 
 
 def _text(path: Path) -> str:

@@ -7,15 +7,14 @@ are read as those of a stranger.
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from orchestrator.contracts import Config, InputError
-from surrogates.data.normalisation import Direction
+from surrogates.data.description import Description
 from surrogates.data.space import Space
-from surrogates.data.store import assembled
 from surrogates.data.tables import PastTask
 from surrogates.metadataset import MetaDataset
 
@@ -45,10 +44,7 @@ def supplement(meta: MetaDataset, **rest: Any) -> dict[str, Any]:
     """
     return {
         "format": _FORMAT,
-        "metric": meta.metric,
-        "direction": meta.direction.value,
-        "reports": list(meta.reports),
-        "base_fingerprints": list(meta.base_fingerprints),
+        **Description.of(meta).as_json(),
         "space": json.loads(meta.space.to_json()),
         "tasks": [
             {
@@ -69,10 +65,7 @@ def supplement(meta: MetaDataset, **rest: Any) -> dict[str, Any]:
 class Supplement:
     """A description that was read."""
 
-    metric: str
-    direction: Direction
-    reports: tuple[str, ...]
-    base_fingerprints: tuple[str, ...]
+    description: Description
     space: Space
     tasks: tuple[PastTask, ...]
     trials: pd.DataFrame
@@ -100,10 +93,7 @@ class Supplement:
             )
         try:
             return cls(
-                metric=str(content["metric"]),
-                direction=Direction(content["direction"]),
-                reports=tuple(content["reports"]),
-                base_fingerprints=tuple(content["base_fingerprints"]),
+                description=Description.parse(content),
                 space=Space.from_json(json.dumps(content["space"])),
                 tasks=tuple(_task(item) for item in content["tasks"]),
                 trials=pd.DataFrame({name: content["trials"][name] for name in _TRIALS}).astype(_TRIALS),
@@ -114,18 +104,18 @@ class Supplement:
                 f"the object {KEY!r} is damaged ({type(err).__name__}: {err}); export the tables anew"
             ) from err
 
+    def without_reports(self) -> "Supplement":
+        """Return the description for tables that hold the deciding metric alone."""
+        return replace(self, description=replace(self.description, reports=()))
+
     def meta(self, points: pd.DataFrame, configs: Mapping[str, Config]) -> MetaDataset:
         """Return the meta-dataset with these points and configs."""
-        return assembled(
-            points=points[["trial_id", "epoch", "value", "cost_s", *self.reports]],
+        return self.description.meta(
+            points=points[["trial_id", "epoch", "value", "cost_s", *self.description.reports]],
             trials=self.trials,
             configs=configs,
             tasks=self.tasks,
             space=self.space,
-            metric=self.metric,
-            direction=self.direction,
-            reports=self.reports,
-            base_fingerprints=self.base_fingerprints,
         )
 
 

@@ -145,7 +145,7 @@ def _own(box: Box, said: Supplement) -> Imported:
             values.assign(
                 trial_id=ids.loc[keys].to_numpy() if keys else [],
                 epoch=held.fidelities[where[:, 2]].astype(int),
-                value=values[said.metric],
+                value=values[said.description.metric],
                 cost_s=values[EPOCH_COST],
             )
         )

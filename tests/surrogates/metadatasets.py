@@ -8,9 +8,9 @@ import pandas as pd
 from hypothesis import strategies as st
 
 from orchestrator.contracts import Config, Outcome, config_id
+from surrogates.data.description import Description
 from surrogates.data.normalisation import Direction
 from surrogates.data.space import Space
-from surrogates.data.store import assembled
 from surrogates.data.tables import FAILURES, PastTask
 from surrogates.metadataset import MetaDataset
 
@@ -68,7 +68,15 @@ def metadatasets(draw: st.DrawFn, *, low: float = -1e3, high: float = 1e3) -> Me
     frame = pd.DataFrame(points, columns=["trial_id", "epoch", "value", "cost_s", "accuracy"]).astype(
         {"trial_id": "str", "epoch": "int64", "value": float, "cost_s": float, "accuracy": float}
     )
-    return assembled(
+    described = Description(
+        metric="loss",
+        direction=draw(st.sampled_from(Direction)),
+        reports=reports,
+        base_fingerprints=tuple(draw(st.sets(st.sampled_from(["base-1", "base-2"])))),
+        learned_features=draw(st.sampled_from([None, ("size",), ()])),
+        machine_features=draw(st.sampled_from([(), ("level",)])),
+    )
+    return described.meta(
         points=frame[["trial_id", "epoch", "value", "cost_s", *reports]],
         trials=pd.DataFrame(
             trials, columns=["trial_id", "task_id", "config_id", "seed", "outcome", "is_failure", "cost_s"]
@@ -76,10 +84,6 @@ def metadatasets(draw: st.DrawFn, *, low: float = -1e3, high: float = 1e3) -> Me
         configs=configs,
         tasks=[PastTask(task_id=key, name=f"task {key}", features=draw(_FEATURES)) for key in keys],
         space=space,
-        metric="loss",
-        direction=draw(st.sampled_from(Direction)),
-        reports=reports,
-        base_fingerprints=tuple(draw(st.sets(st.sampled_from(["base-1", "base-2"])))),
     )
 
 
@@ -93,8 +97,8 @@ def assert_same(left: MetaDataset, right: MetaDataset, *, tolerance: float = 0.0
         costs: Whether the seconds of every epoch must be the same, or only their sum over a trial.
     """
     assert left.space.to_json() == right.space.to_json()
-    for name in ("metric", "direction", "reports", "base_fingerprints", "max_epochs"):
-        assert getattr(left, name) == getattr(right, name), name
+    assert Description.of(left) == Description.of(right)
+    assert left.max_epochs == right.max_epochs
     assert typed(left.configs) == typed(right.configs)
     assert repr([(t.task_id, t.name, sorted(t.features.items())) for t in left.tasks]) == repr(
         [(t.task_id, t.name, sorted(t.features.items())) for t in right.tasks]

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 
 from orchestrator.contracts import InputError
-from surrogates.data.store import FILES, assembled, read_meta, read_tables, write_tables
+from surrogates.data.description import Description
+from surrogates.data.store import FILES, read_meta, read_tables, write_tables
 from surrogates.metadataset import MetaDataset
 from surrogates.recommender import Recommender
 from tests.surrogates.metadatasets import assert_same, metadatasets
@@ -35,6 +37,11 @@ def test_what_frames_and_roots_make_reads_back_equal(tmp_path: Path) -> None:
     for name, meta in (("frames", make(SMALL)), ("root", MetaDataset.from_root(tmp_path))):
         write_tables(meta, tmp_path / name)
         assert_same(read_tables(tmp_path / name), meta)
+
+
+def test_description_has_every_field_of_a_meta_dataset_that_is_no_table() -> None:
+    tables = {"space", "tasks", "configs", "trials", "points", "max_epochs"}
+    assert {item.name for item in fields(Description)} == {item.name for item in fields(MetaDataset)} - tables
 
 
 def test_inactive_and_none_are_told_apart(tmp_path: Path) -> None:
@@ -181,14 +188,10 @@ def _with_choices(configs: dict[str, dict[str, object]], metric: str = "loss") -
         direction="minimise",
         cost="s",
     )
-    return assembled(
+    return Description(metric=metric, direction=meta.direction).meta(
         points=meta.points,
         trials=meta.trials,
         configs=configs,  # type: ignore[arg-type]
         tasks=meta.tasks,
         space=meta.space,
-        metric=metric,
-        direction=meta.direction,
-        reports=(),
-        base_fingerprints=(),
     )
