@@ -22,9 +22,10 @@ SPACE: dict[str, Any] = {
     "batch_size": {"min": 16, "max": 256, "log": True, "integer": True, "default": 64},
     "activation": ["relu", "tanh", "logistic"],
 }
-"""Divergence happens: the learning rate of 1 is too high for most data sets."""
+"""Divergence happens: the highest learning rates are too high for most regressions."""
 
-_DIVERGED_LOSS = 1e6
+_DIVERGED_LOSS = 20.0
+"""Ten times what a model says before it has learned anything."""
 _UNCHECKED = {"assume_finite": True, "skip_parameter_validation": True}
 """scikit-learn's checks of its input take longer than an epoch here."""
 _MULTIPLY_ADDS_PER_S = 1e9
