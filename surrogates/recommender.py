@@ -8,11 +8,13 @@ import numpy as np
 
 from orchestrator.contracts import Config, InputError, NothingLearnedError
 from surrogates.data.encoding import ConfigEncoder, FeatureEncoder
+from surrogates.data.normalisation import Array
 from surrogates.data.score_table import build_table
 from surrogates.metadataset import MetaDataset
-from surrogates.models.blend import Blend, learn_blend
+from surrogates.models.blend import Blend, Told, learn_blend
 from surrogates.models.costs import CostModel
 from surrogates.models.failures import FailureModel
+from surrogates.models.kernel import KernelModel
 from surrogates.models.neighbours import (
     Neighbourhood,
     learn_bandwidth,
@@ -45,13 +47,13 @@ class Recommender:
         encoded = encoder.encode([meta.configs[key] for key in self.table.config_ids])
         self.neighbourhood = Neighbourhood(features=past, bandwidth=learn_bandwidth(past, self.table.scores))
         self.model = PerformanceModel(encoded, past, self.table, seed=seed)
-        self.costs = CostModel(encoded, past, self.table.epoch_cost_s, seed=seed)
+        self.kernel = KernelModel(encoder, encoded, past, self.table.scores, seed=seed)
+        self.costs = CostModel(encoded, past, self.table.full_cost_s, self.table.cost_shape, seed=seed)
         self.failures = FailureModel(encoded, past, self.table.failure_shares, seed=seed)
-        between = task_distances(past, past)
-        others = leave_one_out_weights(between, self.neighbourhood.bandwidth)
-        means, counts = weighted_scores(others, self.table.scores)
-        self.blend: Blend = learn_blend(self.table, self.model.left_out, means, counts)
-        self.maker = CandidateMaker(meta, self.table, encoder, encoded, self.model, self.blend, self.costs)
+        self.blend = self._learn_blend(past)
+        self.maker = CandidateMaker(
+            meta, self.table, encoder, encoded, self.model, self.kernel, self.blend, self.costs
+        )
         self.pool: Candidates = self.maker.pool(past, seed=seed)
         self.evidence = Evidence(meta, self.table)
         self._excluding: OrderedDict[str, Recommender] = OrderedDict()
@@ -130,6 +132,24 @@ class Recommender:
         self._refuse_other_base(base_fingerprint)
         pool = self.pool if candidates is None else self.maker.given(candidates)
         return Question(self, features, pool).plan(float(budget_s), k)
+
+    def _learn_blend(self, past: Array) -> Blend:
+        """Set what every model would have said of past tasks against what they turned out to be."""
+        rows, table = self.model.left_out, self.table
+        at = (rows.task, rows.config, rows.fidelity)
+        weights = leave_one_out_weights(task_distances(past, past), self.neighbourhood.bandwidth)
+        means, counts = weighted_scores(weights, table.scores)
+        asked = np.zeros(table.is_run.shape, dtype=bool)
+        asked[rows.task[rows.is_fresh], rows.config[rows.is_fresh]] = True
+        as_fresh = self.kernel.left_out_fresh(asked)
+        told = Told(
+            kernel=np.where(rows.is_fresh, as_fresh[at], self.kernel.left_out(table.is_run)[at]),
+            with_features=rows.with_features,
+            without_features=rows.without_features,
+            record=means[at],
+            behind=np.where(rows.is_fresh, 0.0, counts[at]),
+        )
+        return learn_blend(table, rows, told)
 
     def _refuse_other_base(self, base_fingerprint: str | None) -> None:
         known = self.meta.base_fingerprints

@@ -67,6 +67,47 @@ class ConfigEncoder:
             total += np.where(np.isnan(apart), share * (np.isnan(a) != np.isnan(b)), weight * apart)
         return total / self._count
 
+    def differences(self, left: Array, right: Array) -> Array:
+        """Return squared differences by name.
+
+        Args:
+            left: Encoded configs, shape ``(n, width)``.
+            right: Encoded configs, shape ``(m, width)``.
+
+        Returns:
+            Shape ``(names, n, m)``, 1 between the ends of a range, between two different choices, and where a
+            name is active in one config only.
+        """
+        return np.stack([self._squares(left, right, place) for place in range(len(self._parameters))])
+
+    def scaled_squares(self, left: Array, right: Array, scales: Array) -> Array:
+        """Return the sum over names of squared differences, each in units of its scale.
+
+        Args:
+            left: Encoded configs, shape ``(n, width)``.
+            right: Encoded configs, shape ``(m, width)``.
+            scales: One a name, positive.
+
+        Returns:
+            Shape ``(n, m)``.
+        """
+        total = np.zeros((len(left), len(right)))
+        for place, scale in enumerate(scales):
+            total += self._squares(left, right, place) / scale**2
+        return total
+
+    def _squares(self, left: Array, right: Array, place: int) -> Array:
+        columns = slice(int(self._starts[place]), int(self._starts[place + 1]))
+        a, b = left[:, columns], right[:, columns]
+        absent_a, absent_b = np.isnan(a[:, 0]), np.isnan(b[:, 0])
+        if _is_line(self._parameters[place]):
+            squares = (a - b.T) ** 2
+        else:
+            squares = 1.0 - np.nan_to_num(a) @ np.nan_to_num(b).T
+        one_only = absent_a[:, None] != absent_b[None, :]
+        neither = absent_a[:, None] & absent_b[None, :]
+        return np.where(one_only, 1.0, np.where(neither, 0.0, squares))
+
     def _write(self, row: Array, start: int, parameter: Parameter, value: Scalar) -> None:
         if _is_line(parameter):
             row[start] = _position(parameter, value)

@@ -29,8 +29,11 @@ class ScoreTable:
     """Whether a trial was really run that far, or failed; ``(T, C, F)``."""
     failure_shares: Array
     """Share of trials that failed; ``(T, C)``."""
-    epoch_cost_s: Array
-    """Mean seconds of an epoch; NaN where none was timed; ``(T, C)``."""
+    full_cost_s: Array
+    """Seconds of a run to the last fidelity, told by ``cost_shape`` from shorter ones; NaN where none was
+    timed; ``(T, C)``."""
+    cost_shape: Array
+    """Share of a full run's seconds that is gone at a fidelity, rising to 1; shape ``(F,)``."""
     scales: tuple[TaskScale, ...]
     """How each task's scores read in its own metric; shape ``(T,)``."""
 
@@ -63,7 +66,7 @@ def build_table(meta: MetaDataset) -> ScoreTable:
     shape = (len(task_ids), len(config_ids))
     scores = np.full((*shape, len(epochs)), np.nan)
     reached = np.zeros(scores.shape, dtype=bool)
-    failure_shares, epoch_cost_s = np.full(shape, np.nan), np.full(shape, np.nan)
+    failure_shares, full_cost_s = np.full(shape, np.nan), np.full(shape, np.nan)
     scales = []
     curves = _curves(meta, epochs)
     for t, task_id in enumerate(task_ids):
@@ -75,7 +78,7 @@ def build_table(meta: MetaDataset) -> ScoreTable:
         scores[t] = _mean_by(normalised, where, shape[1])
         np.logical_or.at(reached[t], where, curves.reached[rows])
         failure_shares[t] = _mean_by(trials["is_failure"].to_numpy(float)[:, None], where, shape[1])[:, 0]
-        epoch_cost_s[t] = _mean_by(curves.epoch_cost_s[rows, None], where, shape[1])[:, 0]
+        full_cost_s[t] = _mean_by(curves.full_cost_s[rows, None], where, shape[1])[:, 0]
     return ScoreTable(
         task_ids=task_ids,
         config_ids=config_ids,
@@ -83,7 +86,8 @@ def build_table(meta: MetaDataset) -> ScoreTable:
         scores=scores,
         reached=reached,
         failure_shares=failure_shares,
-        epoch_cost_s=epoch_cost_s,
+        full_cost_s=full_cost_s,
+        cost_shape=curves.cost_shape,
         scales=tuple(scales),
     )
 
@@ -97,7 +101,8 @@ class _Curves:
     reports: dict[str, Array]
     """The reports at that lowest loss."""
     reached: NDArray[np.bool_]
-    epoch_cost_s: Array
+    full_cost_s: Array
+    cost_shape: Array
 
 
 def _curves(meta: MetaDataset, epochs: NDArray[np.int64]) -> _Curves:
@@ -120,9 +125,29 @@ def _curves(meta: MetaDataset, epochs: NDArray[np.int64]) -> _Curves:
     }
     last = np.zeros(len(trial_ids), dtype=np.int64)
     np.maximum.at(last, rows, columns + 1)
-    costs = points.groupby("trial_id")["cost_s"].mean().reindex(trial_ids).to_numpy(float, copy=True)
-    costs[~(costs > 0)] = np.nan
-    return _Curves(best, reports, (last[:, None] >= epochs) | failed[:, None], costs)
+    spent = np.cumsum(np.nan_to_num(_fill(losses.shape, rows, columns, points["cost_s"].to_numpy())), axis=1)
+    shape = _cost_shape(spent[last == meta.max_epochs])
+    # A run that stopped early is told from what it had cost by then.
+    costs = spent[np.arange(len(spent)), np.maximum(last, 1) - 1] / shape[np.maximum(last, 1) - 1]
+    costs[(last == 0) | ~(costs > 0)] = np.nan
+    reached = (last[:, None] >= epochs) | failed[:, None]
+    return _Curves(best, reports, reached, costs, shape[at])
+
+
+def _cost_shape(spent: Array) -> Array:
+    """Return the mean share of a full run's seconds by epoch; even epochs where none was timed.
+
+    Args:
+        spent: Seconds up to every epoch of runs that went all the way, shape ``(n, epochs)``.
+
+    Returns:
+        Rising to 1, shape ``(epochs,)``.
+    """
+    timed = spent[spent[:, -1] > 0]
+    if not len(timed):
+        return np.arange(1, spent.shape[1] + 1) / spent.shape[1]
+    shares = (timed / timed[:, -1:]).mean(axis=0)
+    return np.asarray(np.maximum(shares, 1e-6))
 
 
 def _scale(curves: _Curves, rows: NDArray[np.int64], scores: Array) -> TaskScale:

@@ -1,13 +1,14 @@
-"""How far to trust the model and how far the plain record of past tasks: measured on tasks left out.
+"""How far to trust each model and how far the plain record of past tasks: measured on tasks left out.
 
 | symbol | meaning |
 |---|---|
-| x | the model's score with the task's meta-features |
-| o | the model's score for an unknown task |
+| g | the kernel model's score |
+| x | the trees' score with the task's meta-features |
+| o | the trees' score for an unknown task |
 | r | the config's mean score over past tasks, weighted by likeness, drawn towards o where few tasks ran it |
 
-A config that past tasks ran gets ``w·(x, o, r)``, one that none ran ``v·(x, o)``; both sets of weights are
-learned, and without evidence the first is (0, 0, 1): the average-rank portfolio.
+A config that past tasks ran gets ``w·(g, x, o, r)``, one that none ran ``v·(g, x, o)``; both sets of weights
+are learned, and without evidence the first is half the kernel model and half the record.
 """
 
 from dataclasses import dataclass
@@ -20,14 +21,25 @@ from surrogates.models.boosting import nonnegative_weights
 from surrogates.models.performance import LeftOut
 
 _PSEUDO_TASKS = 1.0
-"""The model's word counts as much as so many tasks that ran the config."""
+"""The trees' word counts as much as so many tasks that ran the config."""
 _PRIOR_STRENGTH = 0.4
 """Of the prior weights against the rows, divided by the number of tasks."""
-_RECORD_ONLY = np.array([0.0, 0.0, 1.0])
-_HALF_OF_UNKNOWN = np.array([0.0, 0.5])
-"""A config that nobody ran, and a model that nobody could test: half-way to the average."""
-_SIMILAR = 0.15
-"""Distance of configs over which a deviation carries over; two random configs are about 0.35 apart."""
+_PRIOR_SEEN = np.array([0.5, 0.0, 0.0, 0.5])
+_PRIOR_FRESH = np.array([0.75, 0.0, 0.0])
+"""A config that nobody ran, and models that nobody could test: part of the way to the average."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What the models say; all of one shape."""
+
+    kernel: Array
+    with_features: Array
+    without_features: Array
+    record: Array
+    """Weighted mean scores on past tasks; anything where ``behind`` is 0."""
+    behind: Array
+    """Past tasks behind the record; 0 where none ran the config."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,81 +47,59 @@ class Blend:
     """Learned weights, and how each past task deviated from what they would have said of it."""
 
     seen: Array
-    """Weights of x, o, r for configs that past tasks ran."""
+    """Weights of g, x, o, r for configs that past tasks ran."""
     fresh: Array
-    """Weights of x, o for configs that none ran."""
+    """Weights of g, x, o for configs that none ran."""
     deviations: Array
     """Score minus prediction, the task left out; NaN where not run; shape ``(T, C, F)``."""
 
-    def combine(self, x: Array, o: Array, means: Array, counts: Array) -> Array:
+    def combine(self, told: Told) -> Array:
         """Return the blended scores, never falling with the fidelity.
 
         Args:
-            x: With meta-features, shape ``(P, F)``.
-            o: For an unknown task, shape ``(P, F)``.
-            means: Weighted mean scores on past tasks, shape ``(P, F)``.
-            counts: Past tasks behind them, shape ``(P, F)``.
+            told: Of P configs at F fidelities.
 
         Returns:
             Shape ``(P, F)``.
         """
-        blended = _blended(self.seen, self.fresh, x, o, means, counts)
-        return np.asarray(np.maximum.accumulate(blended, axis=1))
+        return np.asarray(np.maximum.accumulate(_blended(self.seen, self.fresh, told), axis=1))
 
 
-def learn_blend(table: ScoreTable, left_out: LeftOut, means: Array, counts: Array) -> Blend:
+def learn_blend(table: ScoreTable, left_out: LeftOut, told: Told) -> Blend:
     """Learn the weights on tasks left out.
 
     Args:
         table: What was measured.
-        left_out: The model's predictions for tasks left out.
-        means: Every task's scores told from the other tasks' records, shape ``(T, C, F)``.
-        counts: Tasks behind them, shape ``(T, C, F)``.
+        left_out: The rows that are learned from.
+        told: What was told of them, the task left out, shape ``(n,)``.
 
     Returns:
         The blend.
     """
     at = (left_out.task, left_out.config, left_out.fidelity)
-    x, o = left_out.with_features, left_out.without_features
-    scores, recorded, behind = table.scores[at], means[at], counts[at]
+    scores = table.scores[at]
     # What separates the good from the best decides; the bad need only be known as bad.
     emphasis = np.sqrt(0.1 + 1.0 / (1.0 + np.exp(-1.7 * scores)))
     strength = _PRIOR_STRENGTH / len(table.task_ids)
-    run = (behind > 0) & ~left_out.is_fresh
-    columns = np.stack([x, o, _drawn_record(o, recorded, behind)], axis=1) * emphasis[:, None]
+    columns = _columns(told) * emphasis[:, None]
     targets = scores * emphasis
-    seen = nonnegative_weights(columns[run], targets[run], _RECORD_ONLY, strength=strength)
-    alone = left_out.is_fresh
-    fresh = nonnegative_weights(columns[alone, :2], targets[alone], _HALF_OF_UNKNOWN, strength=strength)
+    run, alone = (told.behind > 0) & ~left_out.is_fresh, left_out.is_fresh
+    seen = nonnegative_weights(columns[run], targets[run], _PRIOR_SEEN, strength=strength)
+    fresh = nonnegative_weights(columns[alone, :3], targets[alone], _PRIOR_FRESH, strength=strength)
     deviations = np.full(table.scores.shape, np.nan)
-    deviations[at] = scores - _blended(seen, fresh, x, o, recorded, behind)
+    deviations[at] = scores - _blended(seen, fresh, told)
     if len(table.task_ids) == 1:
         deviations[table.is_run] = 0.0  # one task has nothing to deviate from
     return Blend(seen=seen, fresh=fresh, deviations=deviations)
 
 
-def carried_deviations(deviations: Array, distances: Array) -> Array:
-    """Tell how other configs would have deviated on each past task, from the similar ones that it ran.
-
-    Args:
-        deviations: Shape ``(T, C, F)``; NaN where not run.
-        distances: From the other configs to the C configs, shape ``(P, C)``.
-
-    Returns:
-        Shape ``(T, P, F)``; drawn towards 0 where no similar config was run.
-    """
-    kernel = np.exp(-((distances / _SIMILAR) ** 2))
-    known = ~np.isnan(deviations)
-    sums = np.einsum("pc,tcf->tpf", kernel, np.where(known, deviations, 0.0), optimize=True)
-    held = np.einsum("pc,tcf->tpf", kernel, known.astype(float), optimize=True)
-    return np.asarray(sums / (held + 1.0))
+def _columns(told: Told) -> Array:
+    drawn = (told.behind * told.record + _PSEUDO_TASKS * told.without_features) / (
+        told.behind + _PSEUDO_TASKS
+    )
+    return np.stack([told.kernel, told.with_features, told.without_features, drawn], axis=-1)
 
 
-def _blended(seen: Array, fresh: Array, x: Array, o: Array, means: Array, counts: Array) -> Array:
-    record = _drawn_record(o, means, counts)
-    run = seen[0] * x + seen[1] * o + seen[2] * record
-    return np.asarray(np.where(counts > 0, run, fresh[0] * x + fresh[1] * o))
-
-
-def _drawn_record(o: Array, means: Array, counts: Array) -> Array:
-    return np.asarray((counts * means + _PSEUDO_TASKS * o) / (counts + _PSEUDO_TASKS))
+def _blended(seen: Array, fresh: Array, told: Told) -> Array:
+    columns = _columns(told)
+    return np.asarray(np.where(told.behind > 0, columns @ seen, columns[..., :3] @ fresh))

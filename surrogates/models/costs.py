@@ -1,8 +1,8 @@
-"""The cost model: seconds of an epoch, positive, right on the scale of seconds.
+"""The cost model: seconds of a run up to any fidelity, positive, right on the scale of seconds.
 
-The logarithm of an epoch's seconds is a task's part plus a config's part. Seconds follow size in proportion,
-far beyond the sizes seen, so the task's part is a line on one meta-feature where that tells tasks left out
-better than the past tasks' mean does; trees could not extend it.
+The logarithm of a full run's seconds is a task's part plus a config's part. Seconds follow size in
+proportion, far beyond the sizes seen, so the task's part is a line on one meta-feature where that tells tasks
+left out better than the past tasks' mean does; trees could not extend it.
 """
 
 from dataclasses import dataclass
@@ -35,24 +35,28 @@ class _Line:
 
 
 class CostModel:
-    """Learned seconds of an epoch.
+    """Learned seconds.
 
     Args:
         configs: Encoded configs, shape ``(C, D)``.
         features: Encoded meta-features, shape ``(T, M)``.
-        epoch_cost_s: Mean seconds of an epoch, NaN where none was timed, shape ``(T, C)``.
+        full_cost_s: Seconds of a full run, NaN where none was timed, shape ``(T, C)``.
+        shape: Share of them that is gone at a fidelity, shape ``(F,)``.
         seed: Of the trees.
 
     Raises:
         InputError: No epoch has a cost above 0.
     """
 
-    def __init__(self, configs: Array, features: Array, epoch_cost_s: Array, *, seed: int) -> None:
-        if not (epoch_cost_s > 0).any():
+    def __init__(
+        self, configs: Array, features: Array, full_cost_s: Array, shape: Array, *, seed: int
+    ) -> None:
+        if not (full_cost_s > 0).any():
             raise InputError(
                 "no epoch has a cost above 0; give seconds, or 1 for every epoch where time is not known"
             )
-        logs = np.log(epoch_cost_s)
+        self._shape = shape
+        logs = np.log(full_cost_s)
         timed = ~np.isnan(logs)
         tasks, columns = np.nonzero(timed)
         centred = logs - np.nanmean(
@@ -77,7 +81,7 @@ class CostModel:
         ratios = np.array(
             [
                 np.nansum(row) / np.exp(part + self.config_parts[~np.isnan(row)]).sum()
-                for row, part in zip(epoch_cost_s[known], told, strict=True)
+                for row, part in zip(full_cost_s[known], told, strict=True)
             ]
         )
         self._factor = float(np.clip(ratios.mean(), *_CALIBRATION))
@@ -89,17 +93,18 @@ class CostModel:
         """Return the log cost of fresh configs against their task's mean; shape ``(P,)``."""
         return self._booster.predict(configs)
 
-    def epoch_s(self, parts: Array, features: Array) -> Array:
-        """Return seconds of an epoch.
+    def seconds(self, parts: Array, features: Array) -> Array:
+        """Return seconds up to every fidelity.
 
         Args:
             parts: The configs' parts, shape ``(P,)``.
             features: The task's encoded meta-features, shape ``(M,)``.
 
         Returns:
-            Positive, shape ``(P,)``.
+            Positive and rising, shape ``(P, F)``.
         """
-        return np.asarray(self._factor * np.exp(self._line.at(features[None, :])[0] + parts))
+        full = self._factor * np.exp(self._line.at(features[None, :])[0] + parts)
+        return np.asarray(full[:, None] * self._shape)
 
 
 def _choose_line(features: Array, parts: Array) -> tuple[_Line, Array]:

@@ -12,8 +12,10 @@ from surrogates.data.encoding import ConfigEncoder
 from surrogates.data.normalisation import Array
 from surrogates.data.score_table import ScoreTable
 from surrogates.metadataset import MetaDataset
-from surrogates.models.blend import Blend, carried_deviations
+from surrogates.models.blend import Blend
 from surrogates.models.costs import CostModel
+from surrogates.models.deviations import carried_deviations
+from surrogates.models.kernel import KernelModel, Projection
 from surrogates.models.neighbours import weighted_scores
 from surrogates.models.performance import PerformanceModel
 
@@ -32,8 +34,10 @@ class Candidates:
     """Shape ``(P, D)``."""
     places: NDArray[np.int64]
     """Positions among the past configs; -1 where no past task ran it; shape ``(P,)``."""
+    projection: Projection
+    """What the kernel model needs of them."""
     unknown_task: Array
-    """The model's scores for an unknown task, shape ``(P, F)``."""
+    """The trees' scores for an unknown task, shape ``(P, F)``."""
     deviations: Array
     """How each past task deviated from the prediction, or would have; shape ``(T, P, F)``."""
     cost_parts: Array
@@ -53,7 +57,8 @@ class CandidateMaker:
         table: The same, normalised.
         encoder: Of configs.
         encoded: The past configs, shape ``(C, D)``.
-        model: Of performance.
+        model: Trees that tell performance.
+        kernel: The kernel model that tells it.
         blend: The model's and the record's weights.
         costs: Of seconds.
     """
@@ -65,11 +70,12 @@ class CandidateMaker:
         encoder: ConfigEncoder,
         encoded: Array,
         model: PerformanceModel,
+        kernel: KernelModel,
         blend: Blend,
         costs: CostModel,
     ) -> None:
         self._space, self._table, self._encoder, self._encoded = meta.space, table, encoder, encoded
-        self._model, self._blend, self._costs = model, blend, costs
+        self._model, self._kernel, self._blend, self._costs = model, kernel, blend, costs
         self._past = [meta.configs[key] for key in table.config_ids]
         self._place_of = {_key(self._space.restore(config)): place for place, config in enumerate(self._past)}
 
@@ -117,13 +123,18 @@ class CandidateMaker:
             [self._place_of.get(_key(self._space.restore(c)), -1) for c in configs], dtype=np.int64
         )
         seen = places >= 0
-        deviations = carried_deviations(self._blend.deviations, self.distances(encoded))
+        deviations = carried_deviations(
+            self._blend.deviations,
+            self._kernel.likeness(self._encoded, self._encoded),
+            self._kernel.likeness(encoded, self._encoded),
+        )
         own = self._blend.deviations[:, places[seen]]
         deviations[:, seen] = np.where(np.isnan(own), deviations[:, seen], own)
         return Candidates(
             configs=tuple(configs),
             encoded=encoded,
             places=places,
+            projection=self._kernel.project(encoded, places),
             unknown_task=self._model.predict(encoded, None),
             deviations=deviations,
             cost_parts=np.where(seen, self._costs.config_parts[places], self._costs.parts_of(encoded)),

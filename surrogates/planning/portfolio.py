@@ -13,18 +13,24 @@ the same.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.contracts import InputError
 from surrogates.data.normalisation import WORST_GOODNESS, Array
 
 _THRIFTS = (0.0, 0.5, 1.0)
 """Powers of the cost by which a gain is divided: each gives a portfolio, the first of the best is taken."""
-_ANYTIME_SHARE = 0.25
+_ANYTIME_SHARE = 0.1
 """What being good early counts against being good by the end."""
+_STARTS = 5
+"""Candidates that are tried as the first, beside what thrift says."""
+_THRIFT_AFTER_START = 0.5
+_MOST_LOOKED_AT = 72
 _NO_GAIN = 1e-9
+_NO_COST_S = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +60,15 @@ def smallest_budget_s(cost_s: Array) -> float:
 def build_portfolio(samples: Samples, budget_s: float, *, most: int) -> list[Pick]:
     """Choose and order candidates for the best expected goodness by the end of a budget.
 
+    A pick of a candidate that was picked before continues it.
+
     Args:
         samples: What may happen.
         budget_s: Seconds; the sum of the predicted costs stays within it.
         most: Longest portfolio, from 1.
 
     Returns:
-        At least one pick, each candidate at most once, in the order in which to run them.
+        At least one pick, in the order in which to run them.
 
     Raises:
         InputError: The budget is too small for any candidate.
@@ -71,8 +79,22 @@ def build_portfolio(samples: Samples, budget_s: float, *, most: int) -> list[Pic
             f"a budget of {budget_s:g} s is too small for one epoch of any config; the smallest that would "
             f"do is {rounded_up(least)} s"
         )
-    portfolios = [_greedy(samples, budget_s, most, thrift) for thrift in _THRIFTS]
-    return max(portfolios, key=lambda picks: _merit(samples, picks, budget_s))
+    kept = _promising(samples, budget_s)
+    few = Samples(
+        goodness=samples.goodness[:, kept],
+        weights=samples.weights,
+        cost_s=samples.cost_s[kept],
+        factors=samples.factors,
+    )
+    drafts = [_Draft(few, budget_s, most) for _ in range(len(_THRIFTS) + _STARTS)]
+    for draft, thrift in zip(drafts, _THRIFTS, strict=False):
+        draft.grow(thrift)
+    for draft, start in zip(drafts[len(_THRIFTS) :], _good_starts(few, budget_s), strict=False):
+        draft.add(*start)
+        draft.grow(_THRIFT_AFTER_START)
+    best = max(drafts, key=lambda draft: draft.merit())
+    best.fill()
+    return _merged([replace(pick, candidate=int(kept[pick.candidate])) for pick in best.picks])
 
 
 def expected_goodness(samples: Samples, picks: Sequence[Pick]) -> Array:
@@ -101,55 +123,124 @@ def rounded_up(seconds: float) -> str:
     return f"{np.ceil(seconds / unit) * unit:.12g}"
 
 
-def _greedy(samples: Samples, budget_s: float, most: int, thrift: float) -> list[Pick]:
-    cost_s = samples.cost_s
-    divisor = cost_s**thrift
-    plain = np.tensordot(samples.weights, samples.goodness, axes=1)
-    free = np.ones(len(cost_s), dtype=bool)
-    best = np.full(len(samples.weights), WORST_GOODNESS)
-    picks: list[Pick] = []
-    spent = 0.0
-    while len(picks) < most:
-        affordable = free[:, None] & (spent + cost_s <= budget_s)
-        if not affordable.any():
-            break
-        reached = _reached(samples, budget_s, spent)
-        gains = (
-            np.tensordot(samples.weights, np.maximum(reached - best[:, None, None], 0.0), axes=1) / divisor
-        )
-        if float(np.where(affordable, gains, -np.inf).max()) <= _NO_GAIN:
-            # The samples are exhausted, the budget is not: go on with what is good on the whole.
-            gains = plain
-        candidate, fidelity = divmod(int(np.argmax(np.where(affordable, gains, -np.inf))), cost_s.shape[1])
-        pick = Pick(candidate=candidate, fidelity=fidelity, cost_s=float(cost_s[candidate, fidelity]))
-        picks.append(pick)
-        best = np.maximum(best, reached[:, candidate, fidelity])
-        free[candidate] = False
-        spent += pick.cost_s
-    return picks
+class _Draft:
+    """A portfolio under construction."""
+
+    def __init__(self, samples: Samples, budget_s: float, most: int) -> None:
+        self._samples, self._budget_s, self._most = samples, budget_s, most
+        self._level = np.full(len(samples.cost_s), -1)
+        self._paid_s = np.zeros(len(samples.cost_s))
+        self._best = np.full(len(samples.weights), WORST_GOODNESS)
+        self._spent_s = self._area = 0.0
+        self.picks: list[Pick] = []
+
+    def add(self, candidate: int, fidelity: int) -> None:
+        """Run a candidate up to a fidelity, from where it is."""
+        samples = self._samples
+        costs = samples.cost_s[candidate]
+        start_s = self._spent_s - self._paid_s[candidate]
+        before_s = self._paid_s[candidate]
+        for at in range(self._level[candidate] + 1, fidelity + 1):
+            self._area += self._middling() * (costs[at] - before_s)
+            within = (start_s + costs[at]) * samples.factors <= self._budget_s
+            values = np.where(within, samples.goodness[:, candidate, at], WORST_GOODNESS)
+            self._best = np.maximum(self._best, values)
+            before_s = costs[at]
+        cost_s = float(costs[fidelity] - self._paid_s[candidate])
+        self.picks.append(Pick(candidate=candidate, fidelity=fidelity, cost_s=cost_s))
+        self._spent_s += cost_s
+        self._level[candidate], self._paid_s[candidate] = fidelity, costs[fidelity]
+
+    def grow(self, thrift: float) -> None:
+        """Add what gains most, divided by a power of its cost, until nothing gains or fits."""
+        while len(self.picks) < self._most:
+            more_s, affordable = self._more()
+            reached = _reached(self._samples, more_s, self._budget_s, self._spent_s)
+            gains = np.tensordot(
+                self._samples.weights, np.maximum(reached - self._best[:, None, None], 0.0), axes=1
+            )
+            gains = np.where(affordable, gains, 0.0)
+            if float(gains.max()) <= _NO_GAIN:
+                return
+            self.add(*_place_of_largest(gains / np.maximum(more_s, _NO_COST_S) ** thrift))
+
+    def fill(self) -> None:
+        """Spend what is left of the budget on what is good on the whole: the samples are exhausted."""
+        plain = np.tensordot(self._samples.weights, self._samples.goodness, axes=1)
+        while len(self.picks) < self._most:
+            _, affordable = self._more()
+            if not affordable.any():
+                return
+            self.add(*_place_of_largest(np.where(affordable, plain, -np.inf)))
+
+    def merit(self) -> float:
+        """Return the expected best by the end, plus a share of its average over the time until there."""
+        if not self.picks:
+            return -np.inf
+        area = self._area + self._middling() * (self._budget_s - self._spent_s)
+        return float(self._samples.weights @ self._best) + _ANYTIME_SHARE * area / self._budget_s
+
+    def _middling(self) -> float:
+        """Return the expected best goodness so far, where less than the median's counts as the median's."""
+        return float(self._samples.weights @ np.maximum(self._best, 0.0))
+
+    def _more(self) -> tuple[Array, NDArray[np.bool_]]:
+        """Return the further cost of every candidate and fidelity, and whether it is new and affordable."""
+        more_s = self._samples.cost_s - self._paid_s[:, None]
+        new = np.arange(more_s.shape[1]) > self._level[:, None]
+        return more_s, new & (self._spent_s + more_s <= self._budget_s)
 
 
-def _reached(samples: Samples, budget_s: float, spent: float) -> Array:
+def _promising(samples: Samples, budget_s: float) -> NDArray[np.int64]:
+    """Return the candidates worth a closer look, or all where they are few.
+
+    Those are good on the whole, good for their cost, or the best in some sample.
+    """
+    count = len(samples.cost_s)
+    if count <= _MOST_LOOKED_AT:
+        return np.arange(count)
+    affordable = samples.cost_s <= budget_s
+    plain = np.where(affordable, np.tensordot(samples.weights, samples.goodness, axes=1), -np.inf)
+    rate = (plain - WORST_GOODNESS) / np.maximum(samples.cost_s, _NO_COST_S)
+    somewhere = np.where(affordable, samples.goodness, -np.inf).max(axis=2)
+    kept = [
+        np.argsort(-plain.max(axis=1), kind="stable")[: _MOST_LOOKED_AT // 3],
+        np.argsort(-rate.max(axis=1), kind="stable")[: _MOST_LOOKED_AT // 6],
+        np.argsort(-somewhere, axis=1, kind="stable")[:, :3].T.ravel(),
+    ]
+    return np.array(list(dict.fromkeys(np.concatenate(kept).tolist()))[:_MOST_LOOKED_AT])
+
+
+def _good_starts(samples: Samples, budget_s: float) -> list[tuple[int, int]]:
+    """Return the candidates with the best expectation alone, each as far as the budget lets it."""
+    reached = _reached(samples, samples.cost_s, budget_s, 0.0)
+    plain = np.where(samples.cost_s <= budget_s, np.tensordot(samples.weights, reached, axes=1), -np.inf)
+    far = np.argmax(plain, axis=1)
+    alone = plain[np.arange(len(plain)), far]
+    order = np.argsort(-alone, kind="stable")[:_STARTS]
+    return [(int(place), int(far[place])) for place in order if alone[place] > -np.inf]
+
+
+def _merged(picks: Sequence[Pick]) -> list[Pick]:
+    """Join picks of one candidate that follow each other."""
+    merged: list[Pick] = []
+    for pick in picks:
+        if merged and merged[-1].candidate == pick.candidate:
+            pick = replace(pick, cost_s=merged.pop().cost_s + pick.cost_s)
+        merged.append(pick)
+    return merged
+
+
+def _reached(samples: Samples, more_s: Array, budget_s: float, spent_s: float) -> Array:
     """Return the goodness that each candidate reaches in each sample before the budget is gone."""
-    if (spent + samples.cost_s.max()) * samples.factors.max() <= budget_s:
+    if (spent_s + more_s.max()) * samples.factors.max() <= budget_s:
         return samples.goodness
-    left = budget_s - spent * samples.factors
-    within = samples.cost_s[None] * samples.factors[:, None, None] <= left[:, None, None]
+    left_s = budget_s / samples.factors - spent_s
+    within = more_s[None] <= left_s[:, None, None]
     # Costs rise and goodness does not fall with the fidelity: the last within the budget is the best.
     return np.asarray(np.maximum.accumulate(np.where(within, samples.goodness, WORST_GOODNESS), axis=2))
 
 
-def _merit(samples: Samples, picks: Sequence[Pick], budget_s: float) -> float:
-    """Return the expected best by the end, plus a share of its average over the time until there.
-
-    Two digits of it, so that a thriftier order must be worth something: many run the first choice only.
-    """
-    best = np.full(len(samples.weights), WORST_GOODNESS)
-    spent, area = 0.0, 0.0
-    for pick in picks:
-        reached = _reached(samples, budget_s, spent)[:, pick.candidate, pick.fidelity]
-        area += float(samples.weights @ np.maximum(best, 0.0)) * pick.cost_s
-        best = np.maximum(best, reached)
-        spent += pick.cost_s
-    area += float(samples.weights @ np.maximum(best, 0.0)) * (budget_s - spent)
-    return round(float(samples.weights @ best) + _ANYTIME_SHARE * area / budget_s, 2)
+def _place_of_largest(values: Array) -> tuple[int, int]:
+    candidate, fidelity = divmod(int(np.argmax(values)), values.shape[1])
+    return candidate, fidelity

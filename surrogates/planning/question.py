@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from surrogates.data.normalisation import Array, to_loss
+from surrogates.models.blend import Told
 from surrogates.models.neighbours import weighted_scores
 from surrogates.plan import Choice, LearnedFrom, NearTask, Plan, Prediction
 from surrogates.planning.candidates import Candidates
@@ -45,11 +46,10 @@ class Question:
         sampled = np.maximum.accumulate(self._scores[None] + pool.deviations, axis=2)
         scales = learned.table.scales
         goodness = np.stack([scale.goodness_at(rows) for scale, rows in zip(scales, sampled, strict=True)])
-        epoch_s = learned.costs.epoch_s(pool.cost_parts, self._features)
         self._samples = Samples(
             goodness=goodness,
             weights=self._weights,
-            cost_s=epoch_s[:, None] * learned.table.epochs,
+            cost_s=learned.costs.seconds(pool.cost_parts, self._features),
             factors=learned.costs.factors,
         )
         self._sampled = sampled
@@ -89,16 +89,25 @@ class Question:
     def _predict(self) -> Array:
         """Return the predicted scores, shape ``(P, F)``."""
         learned, pool = self._learned, self._pool
-        blend = learned.blend
         unknown = pool.unknown_task
         known = unknown
         trust = 1.0 if self._strangeness is None else float(np.clip(2.0 - self._strangeness, 0.0, 1.0))
-        if trust > 0 and not np.isnan(self._features).all() and max(blend.seen[0], blend.fresh[0]) > 0:
+        if np.isnan(self._features).all():
+            trust = 0.0
+        if trust > 0 and max(learned.blend.seen[1], learned.blend.fresh[1]) > 0:
             told = learned.model.predict(pool.encoded, self._features)
             known = trust * told + (1.0 - trust) * unknown
         means, counts = weighted_scores(self._weights[None], learned.table.scores[:, pool.places])
         seen = pool.is_seen[:, None]
-        return blend.combine(known, unknown, np.where(seen, means[0], 0.0), np.where(seen, counts[0], 0.0))
+        return learned.blend.combine(
+            Told(
+                kernel=learned.kernel.predict(pool.projection, self._features, trust=trust),
+                with_features=known,
+                without_features=unknown,
+                record=np.where(seen, means[0], 0.0),
+                behind=np.where(seen, counts[0], 0.0),
+            )
+        )
 
     def _choices(self, picks: Sequence[Pick]) -> tuple[Choice, ...]:
         learned, pool = self._learned, self._pool

@@ -83,15 +83,17 @@ def test_seconds_follow_size_beyond_what_was_seen() -> None:
     sizes = np.linspace(-1.5, 1.5, 8)
     configs = rng.uniform(size=(30, 2))
     costs = np.exp(sizes[:, None] + configs[None, :, 0])
-    model = CostModel(configs, np.stack([sizes, rng.normal(size=8)], axis=1), costs, seed=0)
-    parts = model.config_parts
-    assert np.allclose(model.epoch_s(parts, np.array([3.0, 0.0])), np.exp(3.0 + configs[:, 0]), rtol=0.25)
-    assert (model.epoch_s(parts, np.array([np.nan, np.nan])) > 0).all()
+    shape = np.array([0.25, 1.0])
+    model = CostModel(configs, np.stack([sizes, rng.normal(size=8)], axis=1), costs, shape, seed=0)
+    told = model.seconds(model.config_parts, np.array([3.0, 0.0]))
+    assert np.allclose(told[:, 1], np.exp(3.0 + configs[:, 0]), rtol=0.25)
+    assert np.allclose(told[:, 0], 0.25 * told[:, 1])
+    assert (model.seconds(model.config_parts, np.array([np.nan, np.nan])) > 0).all()
 
 
 def test_cost_without_any_seconds_is_refused() -> None:
     with pytest.raises(InputError, match="no epoch has a cost above 0"):
-        CostModel(np.zeros((2, 1)), np.zeros((2, 0)), np.full((2, 2), np.nan), seed=0)
+        CostModel(np.zeros((2, 1)), np.zeros((2, 0)), np.full((2, 2), np.nan), np.ones(1), seed=0)
 
 
 def test_failures_are_told_from_the_config_and_drawn_to_its_own_record() -> None:
@@ -111,7 +113,9 @@ def test_trust_goes_to_the_model_where_it_earned_it_and_to_the_record_where_not(
     silent = Recommender.fit(
         make(World(tasks=10, configs=40, epochs=3, seed=2, informative=False, strength=0.1))
     )
-    assert telling.blend.seen[0] > 0.3
-    assert silent.blend.seen[2] > 0.8
+    heard, unheard = telling.kernel.parameters, silent.kernel.parameters
+    assert heard.by_features > 2 * heard.shared
+    assert unheard.by_features < 0.1 * unheard.shared
+    assert telling.blend.seen[3] < 0.25 < silent.blend.seen[3]
     assert np.isinf(silent.neighbourhood.bandwidth)
     assert telling.neighbourhood.bandwidth < np.inf

@@ -26,15 +26,20 @@ def samples(draw: st.DrawFn) -> Samples:
 
 
 @given(samples(), st.floats(1.0, 50.0), st.integers(1, 10))
-def test_plan_keeps_within_the_budget_and_names_no_candidate_twice(
+def test_plan_keeps_within_the_budget_and_a_candidate_named_again_is_continued(
     what: Samples, times: float, most: int
 ) -> None:
     budget_s = smallest_budget_s(what.cost_s) * times
     picks = build_portfolio(what, budget_s, most=most)
     assert 1 <= len(picks) <= most
-    assert sum(pick.cost_s for pick in picks) <= budget_s
-    assert len({pick.candidate for pick in picks}) == len(picks)
-    assert all(pick.cost_s == what.cost_s[pick.candidate, pick.fidelity] for pick in picks)
+    assert sum(pick.cost_s for pick in picks) <= budget_s * (1 + 1e-12)
+    reached: dict[int, int] = {}
+    paid = dict.fromkeys(range(len(what.cost_s)), 0.0)
+    for pick in picks:
+        assert pick.fidelity > reached.get(pick.candidate, -1)
+        paid[pick.candidate] += pick.cost_s
+        assert paid[pick.candidate] == pytest.approx(what.cost_s[pick.candidate, pick.fidelity])
+        reached[pick.candidate] = pick.fidelity
 
 
 @given(samples(), st.floats(1.0, 50.0))

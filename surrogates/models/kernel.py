@@ -1,0 +1,182 @@
+"""The kernel model: a Gaussian process over all tasks and configs at once, hierarchical in the tasks.
+
+What every task has in common, what tasks with like meta-features have in common, and what is a task's own are
+three parts of one covariance (``kernel_parameters``), so how far a past task's word carries is read off the
+data. Beside predictions for a new task it tells, without fitting again, what it would have said of every past
+task had that task never been tried (leave-one-out in closed form, block by block).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surrogates.data.encoding import ConfigEncoder
+from surrogates.data.normalisation import Array
+from surrogates.models.kernel_parameters import learn_parameters, matern
+
+_MOST_ROWS = 2_000
+"""Trials that predictions rest on; more are drawn from."""
+_MOST_LEARNED = 500
+"""Trials that the parameters are learned on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Projection:
+    """What a pool of configs shares with the past trials; does not depend on the task asked about."""
+
+    by_task: Array
+    """Of every past task's trials, shape ``(T, P, F)``."""
+    own: Array
+    """Of the trials that ran the very config, shape ``(P, F)``."""
+
+
+class KernelModel:
+    """A hierarchical Gaussian process.
+
+    Args:
+        encoder: Of configs.
+        configs: Encoded past configs, shape ``(C, D)``.
+        features: Encoded meta-features of the past tasks, NaN where not measured, shape ``(T, M)``.
+        scores: Shape ``(T, C, F)``; NaN where not run.
+        seed: Of the draw among many trials.
+    """
+
+    def __init__(
+        self, encoder: ConfigEncoder, configs: Array, features: Array, scores: Array, *, seed: int
+    ) -> None:
+        self._encoder, self._configs = encoder, configs
+        self._features = np.nan_to_num(features)  # z-scores: 0 is the mean
+        rng = np.random.default_rng(seed)
+        rows = _drawn(np.argwhere(~np.isnan(scores[:, :, -1])), _MOST_ROWS, rng)
+        self._tasks, self._rows = rows[:, 0], rows[:, 1]
+        raw = scores[self._tasks, self._rows]
+        self.mean = np.nanmean(raw, axis=0)
+        centred = np.where(np.isnan(raw), 0.0, raw - self.mean)
+        few = _drawn(np.arange(len(rows)), _MOST_LEARNED, rng)
+        learned_on = configs[self._rows[few]]
+        self.parameters = learn_parameters(
+            encoder.differences(learned_on, learned_on),
+            self._features,
+            self._tasks[few],
+            self._rows[few],
+            centred[few],
+        )
+        kernel = self.likeness(configs[self._rows], configs[self._rows])
+        self._inverse: Array = np.linalg.inv(self._covariance(kernel)).astype(np.float64)
+        self.alpha: Array = self._inverse @ centred
+        """Weights of the trials, shape ``(n, F)``."""
+
+    def project(self, configs: Array, places: NDArray[np.int64]) -> Projection:
+        """Prepare a pool of configs.
+
+        Args:
+            configs: Encoded, shape ``(P, D)``.
+            places: Their positions among the past configs, -1 for fresh ones, shape ``(P,)``.
+
+        Returns:
+            What ``predict`` needs of them.
+        """
+        return self._project(self.likeness(configs, self._configs[self._rows]), places, self.alpha)
+
+    def predict(self, projection: Projection, features: Array | None, *, trust: float = 1.0) -> Array:
+        """Predict scores on a new task.
+
+        Args:
+            projection: Of the pool asked about.
+            features: The task's encoded meta-features, shape ``(M,)``; None for an unknown task.
+            trust: Share in [0, 1] of what its meta-features say that is believed.
+
+        Returns:
+            Shape ``(P, F)``.
+        """
+        told = np.zeros(len(self._features))
+        if features is not None:
+            told = trust * self.parameters.task_likeness(np.nan_to_num(features)[None], self._features)[0]
+        return self._combined(projection, told)
+
+    def likeness(self, left: Array, right: Array) -> Array:
+        """Return how alike configs are in what tells scores, shape ``(n, m)``; 1 for equal ones.
+
+        Args:
+            left: Encoded configs, shape ``(n, D)``.
+            right: Encoded configs, shape ``(m, D)``.
+        """
+        return matern(self._encoder.scaled_squares(left, right, self.parameters.config_scales))[0]
+
+    def left_out(self, is_run: NDArray[np.bool_]) -> Array:
+        """Return what would have been predicted for every past task, had nothing been run there.
+
+        Args:
+            is_run: Where to predict, shape ``(T, C)``.
+
+        Returns:
+            Shape ``(T, C, F)``; NaN elsewhere.
+        """
+        predicted = np.full((*is_run.shape, len(self.mean)), np.nan)
+        for task in range(len(is_run)):
+            self._fill(predicted, task, np.flatnonzero(is_run[task]), self._tasks == task)
+        return predicted
+
+    def left_out_fresh(self, asked: NDArray[np.bool_]) -> Array:
+        """Return what would have been predicted, had nothing been run on the task and no task run the config.
+
+        Args:
+            asked: Where to predict, shape ``(T, C)``; a task's configs are left out together.
+
+        Returns:
+            Shape ``(T, C, F)``; NaN elsewhere.
+        """
+        predicted = np.full((*asked.shape, len(self.mean)), np.nan)
+        for task, configs in enumerate(asked):
+            without = (self._tasks == task) | configs[self._rows]
+            self._fill(predicted, task, np.flatnonzero(configs), without)
+        return predicted
+
+    def _fill(
+        self, predicted: Array, task: int, asked: NDArray[np.int64], without: NDArray[np.bool_]
+    ) -> None:
+        """Predict a past task's configs from all trials but those left out."""
+        if not asked.size:
+            return
+        kept = self._alpha_without(without)
+        kernel = self.likeness(self._configs[asked], self._configs[self._rows])
+        told = self.parameters.task_likeness(self._features[task][None], self._features)[0]
+        predicted[task, asked] = self._combined(self._project(kernel, asked, kept), told)
+
+    def _alpha_without(self, without: NDArray[np.bool_]) -> Array:
+        """Return the weights as if these trials had not been run; theirs are 0."""
+        out = np.flatnonzero(without)
+        if not out.size:
+            return self.alpha
+        solved = np.linalg.solve(self._inverse[np.ix_(out, out)], self.alpha[out])
+        kept: Array = self.alpha - self._inverse[:, out] @ solved
+        kept[out] = 0.0
+        return kept
+
+    def _project(self, kernel: Array, places: NDArray[np.int64], alpha: Array) -> Projection:
+        count = len(self._features)
+        by_task = np.stack([kernel[:, self._tasks == t] @ alpha[self._tasks == t] for t in range(count)])
+        totals = np.zeros((len(self._configs) + 1, alpha.shape[1]))
+        np.add.at(totals, self._rows, alpha)
+        return Projection(by_task=by_task, own=totals[places])  # -1 reads the last row: nothing
+
+    def _combined(self, projection: Projection, told: Array) -> Array:
+        weights = self.parameters.shared + self.parameters.by_features * told
+        common: Array = np.tensordot(weights, projection.by_task, axes=1)
+        return np.asarray(self.mean + common + self.parameters.per_config * projection.own)
+
+    def _covariance(self, kernel: Array) -> Array:
+        learned = self.parameters
+        alike = learned.task_likeness(self._features, self._features)
+        between = learned.shared + learned.by_features * alike + learned.own * np.eye(len(alike))
+        covariance = kernel * between[np.ix_(self._tasks, self._tasks)]
+        covariance += learned.per_config * (self._rows[:, None] == self._rows[None, :])
+        return np.asarray(covariance + learned.noise * np.eye(len(kernel)))
+
+
+def _drawn(rows: NDArray[np.int64], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return the rows, or so many of them drawn at random, in their order."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.sort(rng.choice(len(rows), most, replace=False))]
