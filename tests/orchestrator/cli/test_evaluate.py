@@ -1,0 +1,66 @@
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator.app.exits import Exit
+from orchestrator.cli.main import app, main
+from surrogates.data.store import write_tables
+from tests.surrogates.synthetic import World, make
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    write_tables(make(World(tasks=3, configs=8, epochs=2)), tmp_path / "tables")
+    return tmp_path / "tables"
+
+
+def test_evaluate_prints_a_line_a_method_and_the_table(tables: Path) -> None:
+    done = CliRunner().invoke(
+        app,
+        ["evaluate", str(tables), "--methods", "transfer-only, random", "--budgets", "1,3", "--seeds", "1"],
+    )
+    assert done.exit_code == 0, done.output
+    assert "random: 3 replays in" in done.output
+    assert "3 tasks left out in turn, 1 seed, 24 trials" in done.output
+    assert "regret 1x" in done.output
+    assert "no corrected p can be below 0.25" in done.output
+    assert f"written to {tables / 'evaluation'}" in done.output.replace("\n", "")
+
+
+def test_evaluate_json_is_the_results_and_nothing_else(tables: Path, tmp_path: Path) -> None:
+    options = ["--methods", "random", "--budgets", "1", "--seeds", "1", "--no-own-time", "--json"]
+    done = CliRunner().invoke(app, ["evaluate", str(tables), *options, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    printed = json.loads(done.stdout)
+    assert printed == json.loads((tmp_path / "out" / "results.json").read_text())
+    assert printed["own_time"] is False
+    assert printed["methods"]["with_own_time"][0]["at"][0]["regret"]["n"] == 3
+    assert not (tables / "evaluation").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--budgets", "1,x"], "--budgets must be numbers between commas"),
+        (["--methods", "nobody"], "there is no method 'nobody'"),
+        (["--metric", "accuracy"], "are about loss, not accuracy"),
+    ],
+)
+def test_evaluate_refuses_what_it_cannot_do(
+    tables: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(tables), *options]) == Exit.BAD_INPUT
+    assert message in capsys.readouterr().err
+
+
+def test_evaluate_says_that_it_was_interrupted(
+    tables: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("orchestrator.app.evaluate.evaluate", interrupt)
+    assert main(["evaluate", str(tables)]) == Exit.INTERRUPTED
+    assert "the same command goes on" in capsys.readouterr().err
