@@ -21,8 +21,8 @@ _MOST_TASKS = 3
 _MOST_TRIALS = 48
 _FEWEST_TRIALS = 8
 """New trials below which a difference can't be told from chance."""
-_CHANCE = 2.6
-"""Standard errors by which the new must be worse; by chance that is so once in two hundred times."""
+_CHANCE = 2.0
+"""Standard errors by which the new must be worse; by chance that is so once in forty times."""
 _UNLIMITED_S = 1e12
 
 
