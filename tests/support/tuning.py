@@ -15,14 +15,16 @@ CONFIGS: tuple[Config, ...] = tuple(SearchSpace.from_spec("tiny", {}).sample(6, 
 HORIZON = 6
 
 
-def make_plan(steps: Sequence[tuple[int, int]], *, budget_s: float = 1e6) -> Plan:
-    """A plan that trains config CONFIGS[n] to an epoch, step by step."""
+def make_plan(
+    steps: Sequence[tuple[int, int]], *, configs: Sequence[Config] = CONFIGS, budget_s: float = 1e6
+) -> Plan:
+    """A plan that trains the config of a number to an epoch, step by step."""
     return Plan(
         budget_s=budget_s,
         choices=tuple(
             Choice(
                 rank=rank,
-                config=CONFIGS[number],
+                config=configs[number],
                 epochs=epochs,
                 is_fresh=False,
                 score=Prediction(metric="eval_loss", value=1.0, low=0.0, high=1e6),
