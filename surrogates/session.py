@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.contracts import Config, ConfigId, InputError, config_id
-from surrogates.stepwise import Method, Optimiser, Point, Problem, Sequenced, Step
+from surrogates.stepwise import Optimiser, Point, Problem, Sequenced, Step
 
 if TYPE_CHECKING:
     from surrogates.recommender import Recommender
@@ -207,7 +207,9 @@ def open_session(
         max_epochs=int(recommender.table.epochs[-1]),
         direction=recommender.meta.direction,
     )
-    optimiser = _quick_tune(chosen).learn(recommender.meta, seed=seed)(problem)
+    from surrogates.deepkernel.methods import QuickTune
+
+    optimiser = QuickTune(arm=chosen.value).learn(recommender.meta, seed=seed)(problem)
     return Session(chosen, optimiser, pool.configs, budget_s=budget_s)
 
 
@@ -216,17 +218,6 @@ def _arm(arm: Arm | str) -> Arm:
         return Arm(arm)
     except ValueError as err:
         raise InputError(f"arm must be {', '.join(Arm)}, got {arm!r}") from err
-
-
-def _quick_tune(arm: Arm) -> Method:
-    try:
-        from surrogates.deepkernel.methods import QuickTune
-    except ModuleNotFoundError as err:
-        raise InputError(
-            f"the arm {arm} needs {err.name}; install it with pip install 'foretune[gp]', or choose "
-            f"{Arm.TRANSFER_ONLY}"
-        ) from err
-    return QuickTune(arm=arm.value)
 
 
 def _check(

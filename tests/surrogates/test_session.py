@@ -149,3 +149,12 @@ def test_session_with_an_unknown_arm_or_no_budget_is_refused(recommender: Recomm
     for arm in Arm:
         with pytest.raises(InputError, match="a budget must be above 0 s, got 0"):
             open_session(recommender, FEATURES, 0.0, arm=arm)
+
+
+@pytest.mark.parametrize("arm", [Arm.CONDITION, Arm.REFIT])
+def test_arms_that_look_at_outcomes_go_one_epoch_at_a_time_until_the_budget_is_told(arm: Arm) -> None:
+    small = Recommender.fit(make(World(tasks=3, configs=6, epochs=2)))
+    session = open_session(small, FEATURES, 3.0, candidates=small.pool.configs[:4], arm=arm)
+    seen = to_the_end(session, 0.5, 1.0, failed=False)
+    assert len(seen) == 3
+    assert all(s.epochs == s.from_epoch + 1 for s in seen)
