@@ -192,6 +192,7 @@ def test_hundreds_of_numbers_are_looked_at_one_by_one() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_strange_tasks_measured_anew_are_above_every_past_task(tmp_path: Path) -> None:
     measure, tasks = sweep_measure(tmp_path), past_tasks()
     past = {name: measure(task) for name, task in tasks.items()}
@@ -202,7 +203,6 @@ def test_strange_tasks_measured_anew_are_above_every_past_task(tmp_path: Path) -
     for name, way in (
         ("worlds:software", "shuffled answers"),
         ("worlds:towns", "shuffled answers"),
-        ("worlds:laws", "Greek letters"),
         ("worlds:organisms", "random text"),
     ):
         assert score(strangeness, measure(distorted(name, tasks, way))) > highest
