@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from orchestrator.contracts import Config
+from surrogates.data.normalisation import Direction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,9 @@ class Choice:
     score: Prediction
     reports: tuple[Prediction, ...]
     cost_s: float
-    """Predicted seconds for all its epochs."""
+    """Predicted seconds for its epochs, without those that an earlier choice of the same config ran."""
+    is_reserve: bool
+    """Whether it lies beyond the budget by what is predicted: to be run if all goes faster."""
     failure_probability: float
     expected_regret: float
     """Of the plan up to here: 0 is the best config on record, 1 the median one."""
@@ -95,8 +98,14 @@ class Plan:
 
     @property
     def cost_s(self) -> float:
-        """Predicted seconds of all choices; within the budget."""
-        return sum(choice.cost_s for choice in self.choices)
+        """Predicted seconds of all choices but the reserve; within the budget."""
+        return sum(choice.cost_s for choice in self.choices if not choice.is_reserve)
+
+    @property
+    def best(self) -> Choice:
+        """The choice from which most is expected: what to run if only one can be run."""
+        sign = 1.0 if self.learned_from.direction == Direction.MAXIMISE else -1.0
+        return max(self.choices, key=lambda choice: (not choice.is_reserve, sign * choice.score.value))
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain, JSON-ready content; ``from_dict`` gives the plan back."""

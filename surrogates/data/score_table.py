@@ -145,9 +145,9 @@ def _cost_shape(spent: Array) -> Array:
     """
     timed = spent[spent[:, -1] > 0]
     if not len(timed):
-        return np.arange(1, spent.shape[1] + 1) / spent.shape[1]
-    shares = (timed / timed[:, -1:]).mean(axis=0)
-    return np.asarray(np.maximum(shares, 1e-6))
+        return np.asarray(np.arange(1, spent.shape[1] + 1) / spent.shape[1])
+    shares: Array = (timed / timed[:, -1:]).mean(axis=0)
+    return np.maximum(shares, 1e-6)
 
 
 def _scale(curves: _Curves, rows: NDArray[np.int64], scores: Array) -> TaskScale:

@@ -1,10 +1,13 @@
-"""The cost model: seconds of a run up to any fidelity, positive, right on the scale of seconds.
+"""The cost model: seconds of a run up to any fidelity, positive.
 
 The logarithm of a full run's seconds is a task's part plus a config's part. Seconds follow size in
-proportion, far beyond the sizes seen, so the task's part is a line on one meta-feature where that tells tasks
-left out better than the past tasks' mean does; trees could not extend it.
+proportion, far beyond the sizes seen, so the task's part is linear in the meta-features, in one of them or in
+all, where that tells tasks left out better than the past tasks' mean does; trees could not extend it. What is
+told is the middle of what may come, as likely too little as too much; how far off it was on past tasks is kept
+beside it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,22 +19,21 @@ from surrogates.models.boosting import ROUNDS, Booster
 _FEWEST_TASKS = 4
 _PSEUDO_TASKS = 1.0
 _CALIBRATION = (0.5, 2.0)
+_RIDGES = (1.0, 10.0)
+"""Penalties on the squared slopes of a line in all meta-features."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A task's part of the log cost; ``feature`` None is the mean."""
+    """A task's part of the log cost."""
 
-    feature: int | None
-    slope: float
+    slopes: Array
+    """One a meta-feature, shape ``(M,)``; all 0 is the mean."""
     offset: float
 
     def at(self, features: Array) -> Array:
-        """Return the task's parts; shape ``(n,)`` for features of shape ``(n, M)``."""
-        if self.feature is None:
-            return np.full(len(features), self.offset)
-        known = np.nan_to_num(features[:, self.feature], nan=0.0)  # z-scores: 0 is the mean
-        return self.offset + self.slope * known
+        """Return the tasks' parts; shape ``(n,)`` for features of shape ``(n, M)``."""
+        return np.asarray(self.offset + np.nan_to_num(features) @ self.slopes)  # z-scores: 0 is the mean
 
 
 class CostModel:
@@ -84,7 +86,7 @@ class CostModel:
                 for row, part in zip(full_cost_s[known], told, strict=True)
             ]
         )
-        self._factor = float(np.clip(ratios.mean(), *_CALIBRATION))
+        self._factor = float(np.clip(np.median(ratios), *_CALIBRATION))
         self.factors = np.ones(len(logs))
         """How many times dearer than told each past task was, its own times left out; shape ``(T,)``."""
         self.factors[known] = ratios / self._factor
@@ -109,30 +111,61 @@ class CostModel:
 
 def _choose_line(features: Array, parts: Array) -> tuple[_Line, Array]:
     """Return the line that tells tasks left out best, and what it told of each, left out."""
-    flat = _Line(None, 0.0, float(parts.mean()))
+    width = features.shape[1]
+    best, told = _flat(features, parts), np.array([_flat(features, part).offset for part in _others(parts)])
     if len(parts) < 2:
-        return flat, parts
-    told = (parts.sum() - parts) / (len(parts) - 1)
-    errors = (told - parts) ** 2
-    best, best_told, lowest = flat, told, errors.mean()
+        return best, parts
     if len(parts) < _FEWEST_TASKS:
-        return best, best_told
-    for feature in range(features.shape[1]):
+        return best, told
+    errors, lowest = np.abs(told - parts), float(np.abs(told - parts).mean())
+    lines = [_single(place) for place in range(width)]
+    lines += [_ridge(penalty) for penalty in _RIDGES] if width > 1 else []
+    for line in lines:
+        left = [np.arange(len(parts)) != t for t in range(len(parts))]
         line_told = np.array(
-            [_line(features, parts, feature, leave_out=t).at(features)[t] for t in range(len(parts))]
+            [line(features[kept], parts[kept]).at(features[t][None])[0] for t, kept in enumerate(left)]
         )
-        line_errors = (line_told - parts) ** 2
+        line_errors = np.abs(line_told - parts)
         gain = errors - line_errors
         if gain.mean() > gain.std(ddof=1) / np.sqrt(len(parts)) and line_errors.mean() < lowest:
-            best, best_told, lowest = _line(features, parts, feature), line_told, line_errors.mean()
-    return best, best_told
+            best, told, lowest = line(features, parts), line_told, float(line_errors.mean())
+    return best, told
 
 
-def _line(features: Array, parts: Array, feature: int, leave_out: int | None = None) -> _Line:
-    kept = np.arange(len(parts)) != leave_out
-    values = np.nan_to_num(features[kept, feature], nan=0.0)
-    targets = parts[kept]
-    centred = values - values.mean()
-    spread = float(centred @ centred)
-    slope = float(centred @ targets) / spread if spread > 1e-9 else 0.0
-    return _Line(feature, slope, float(targets.mean()) - slope * float(values.mean()))
+def _others(parts: Array) -> list[Array]:
+    """Return the parts without each in turn; itself where it is alone."""
+    return [np.delete(parts, t) if len(parts) > 1 else parts for t in range(len(parts))]
+
+
+def _flat(features: Array, parts: Array) -> _Line:
+    return _Line(np.zeros(features.shape[1]), float(np.median(parts)))
+
+
+def _single(place: int) -> Callable[[Array, Array], _Line]:
+    """Return the fit of a line in one meta-feature."""
+
+    def fit(features: Array, parts: Array) -> _Line:
+        """Least squares."""
+        values = np.nan_to_num(features[:, place])
+        centred = values - values.mean()
+        spread = float(centred @ centred)
+        slopes = np.zeros(features.shape[1])
+        slopes[place] = float(centred @ parts) / spread if spread > 1e-9 else 0.0
+        return _Line(slopes, float(parts.mean() - slopes[place] * values.mean()))
+
+    return fit
+
+
+def _ridge(penalty: float) -> Callable[[Array, Array], _Line]:
+    """Return the fit of a line in all meta-features."""
+
+    def fit(features: Array, parts: Array) -> _Line:
+        """Least squares with penalised slopes."""
+        values = np.nan_to_num(features)
+        centre = values.mean(axis=0)
+        centred = values - centre
+        gram = centred.T @ centred + penalty * np.eye(values.shape[1])
+        slopes = np.linalg.solve(gram, centred.T @ (parts - parts.mean()))
+        return _Line(slopes, float(parts.mean() - slopes @ centre))
+
+    return fit

@@ -1,5 +1,7 @@
 """How past tasks deviated from what was predicted of them, carried over to configs that they did not run."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from surrogates.data.normalisation import Array
@@ -23,17 +25,24 @@ def carried_deviations(deviations: Array, kernel: Array, across: Array) -> Array
         Shape ``(T, P, F)``; drawn towards 0 where no similar config was run.
     """
     run = ~np.isnan(deviations).any(axis=2)
-    spectra = [np.linalg.eigh(kernel[np.ix_(rows, rows)]) for rows in run]
-    finals = [row[rows, -1] for row, rows in zip(deviations, run, strict=True)]
+    places = [np.flatnonzero(run[task]) for task in range(len(run))]
+    spectra = [_spectrum(kernel[np.ix_(rows, rows)]) for rows in places]
+    finals = [deviations[task, rows, -1] for task, rows in enumerate(places)]
     ratio = min(_RATIOS, key=lambda tried: _surprise(spectra, finals, tried))
     carried = np.zeros((len(deviations), len(across), deviations.shape[2]))
-    for task, ((values, vectors), rows) in enumerate(zip(spectra, run, strict=True)):
+    for task, ((values, vectors), rows) in enumerate(zip(spectra, places, strict=True)):
         solved = vectors @ ((vectors.T @ deviations[task, rows]) / (values + ratio)[:, None])
         carried[task] = across[:, rows] @ solved
     return carried
 
 
-def _surprise(spectra: list[tuple[Array, Array]], finals: list[Array], ratio: float) -> float:
+def _spectrum(kernel: Array) -> tuple[Array, Array]:
+    """Return eigenvalues and eigenvectors."""
+    values, vectors = np.linalg.eigh(kernel)
+    return np.asarray(values, dtype=np.float64), np.asarray(vectors, dtype=np.float64)
+
+
+def _surprise(spectra: Sequence[tuple[Array, Array]], finals: Sequence[Array], ratio: float) -> float:
     """Return minus the log likelihood of the deviations, their scale profiled out."""
     fits = logs = 0.0
     count = 0
@@ -41,4 +50,4 @@ def _surprise(spectra: list[tuple[Array, Array]], finals: list[Array], ratio: fl
         fits += float(((vectors.T @ final) ** 2 / (values + ratio)).sum())
         logs += float(np.log(values + ratio).sum())
         count += len(final)
-    return 0.5 * (count * np.log(max(fits, 1e-300) / max(count, 1)) + logs)
+    return float(0.5 * (count * np.log(max(fits, 1e-300) / max(count, 1)) + logs))

@@ -29,6 +29,8 @@ _STARTS = 5
 """Candidates that are tried as the first, beside what thrift says."""
 _THRIFT_AFTER_START = 0.5
 _MOST_LOOKED_AT = 72
+_MOST_RESERVE = 4.0
+"""Budgets that plan and reserve fill at most."""
 _NO_GAIN = 1e-9
 _NO_COST_S = 1e-9
 
@@ -40,6 +42,9 @@ class Pick:
     candidate: int
     fidelity: int
     cost_s: float
+    """Of the new epochs alone."""
+    is_reserve: bool = False
+    """Whether it lies beyond the budget by what is predicted: for when all goes faster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +65,12 @@ def smallest_budget_s(cost_s: Array) -> float:
 def build_portfolio(samples: Samples, budget_s: float, *, most: int) -> list[Pick]:
     """Choose and order candidates for the best expected goodness by the end of a budget.
 
-    A pick of a candidate that was picked before continues it.
+    A pick of a candidate that was picked before continues it. Behind what fills the budget comes a reserve,
+    as much as would fill it if all went as fast as in the fastest sample.
 
     Args:
         samples: What may happen.
-        budget_s: Seconds; the sum of the predicted costs stays within it.
+        budget_s: Seconds; the sum of the predicted costs stays within it, but for the reserve.
         most: Longest portfolio, from 1.
 
     Returns:
@@ -94,6 +100,7 @@ def build_portfolio(samples: Samples, budget_s: float, *, most: int) -> list[Pic
         draft.grow(_THRIFT_AFTER_START)
     best = max(drafts, key=lambda draft: draft.merit())
     best.fill()
+    best.reserve()
     return _merged([replace(pick, candidate=int(kept[pick.candidate])) for pick in best.picks])
 
 
@@ -132,6 +139,7 @@ class _Draft:
         self._paid_s = np.zeros(len(samples.cost_s))
         self._best = np.full(len(samples.weights), WORST_GOODNESS)
         self._spent_s = self._area = 0.0
+        self._is_reserve = False
         self.picks: list[Pick] = []
 
     def add(self, candidate: int, fidelity: int) -> None:
@@ -147,7 +155,9 @@ class _Draft:
             self._best = np.maximum(self._best, values)
             before_s = costs[at]
         cost_s = float(costs[fidelity] - self._paid_s[candidate])
-        self.picks.append(Pick(candidate=candidate, fidelity=fidelity, cost_s=cost_s))
+        self.picks.append(
+            Pick(candidate=candidate, fidelity=fidelity, cost_s=cost_s, is_reserve=self._is_reserve)
+        )
         self._spent_s += cost_s
         self._level[candidate], self._paid_s[candidate] = fidelity, costs[fidelity]
 
@@ -172,6 +182,13 @@ class _Draft:
             if not affordable.any():
                 return
             self.add(*_place_of_largest(np.where(affordable, plain, -np.inf)))
+
+    def reserve(self) -> None:
+        """Go on as if there were as much time as in the fastest sample."""
+        self._budget_s *= min(1.0 / float(self._samples.factors.min()), _MOST_RESERVE)
+        self._is_reserve = True
+        self.grow(_THRIFT_AFTER_START)
+        self.fill()
 
     def merit(self) -> float:
         """Return the expected best by the end, plus a share of its average over the time until there."""
@@ -225,7 +242,8 @@ def _merged(picks: Sequence[Pick]) -> list[Pick]:
     """Join picks of one candidate that follow each other."""
     merged: list[Pick] = []
     for pick in picks:
-        if merged and merged[-1].candidate == pick.candidate:
+        last = merged[-1] if merged else None
+        if last and last.candidate == pick.candidate and last.is_reserve == pick.is_reserve:
             pick = replace(pick, cost_s=merged.pop().cost_s + pick.cost_s)
         merged.append(pick)
     return merged

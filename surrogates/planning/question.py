@@ -17,7 +17,7 @@ from surrogates.planning.portfolio import Pick, Samples, build_portfolio, expect
 if TYPE_CHECKING:
     from surrogates.recommender import Recommender
 
-_MOST_CHOICES = 24
+_MOST_CHOICES = 40
 _EVIDENCE_TASKS = 3
 _LOW, _HIGH = 0.1, 0.9
 """Ends of the predicted interval."""
@@ -59,7 +59,7 @@ class Question:
 
         Args:
             budget_s: Seconds, above 0.
-            k: At most so many choices; None: as many as the budget holds, up to 24.
+            k: At most so many choices; None: as many as fill budget and reserve, up to 40.
 
         Returns:
             The plan.
@@ -130,6 +130,7 @@ class Question:
                     score=score,
                     reports=tuple(reports),
                     cost_s=pick.cost_s,
+                    is_reserve=pick.is_reserve,
                     failure_probability=float(failing[rank]),
                     expected_regret=float(regrets[rank]),
                     evidence=learned.evidence.trials(distances[rank], near, epochs),

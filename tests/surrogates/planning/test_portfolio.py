@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -32,7 +34,9 @@ def test_plan_keeps_within_the_budget_and_a_candidate_named_again_is_continued(
     budget_s = smallest_budget_s(what.cost_s) * times
     picks = build_portfolio(what, budget_s, most=most)
     assert 1 <= len(picks) <= most
-    assert sum(pick.cost_s for pick in picks) <= budget_s * (1 + 1e-12)
+    planned = [pick for pick in picks if not pick.is_reserve]
+    assert sum(pick.cost_s for pick in planned) <= budget_s * (1 + 1e-12)
+    assert picks[: len(planned)] == planned
     reached: dict[int, int] = {}
     paid = dict.fromkeys(range(len(what.cost_s)), 0.0)
     for pick in picks:
@@ -53,6 +57,19 @@ def test_with_any_budget_the_first_pick_alone_is_the_best_single_one(what: Sampl
     picks = build_portfolio(what, 1e9, most=1)
     singles = np.tensordot(what.weights, what.goodness, axes=1)
     assert singles[picks[0].candidate, picks[0].fidelity] >= singles.max() - 2e-3
+
+
+def test_reserve_is_what_else_would_fit_if_all_went_as_fast_as_in_the_fastest_sample() -> None:
+    what = Samples(
+        goodness=np.array([[[0.9], [0.8], [0.7], [0.6]]] * 2),
+        weights=np.array([0.5, 0.5]),
+        cost_s=np.full((4, 1), 5.0),
+        factors=np.array([1.0, 1 / 3]),
+    )
+    picks = build_portfolio(what, 6.0, most=10)
+    assert [(pick.candidate, pick.is_reserve) for pick in picks] == [(0, False), (1, True), (2, True)]
+    steady = replace(what, factors=np.ones(2))
+    assert not any(pick.is_reserve for pick in build_portfolio(steady, 6.0, most=10))
 
 
 def test_second_pick_complements_the_first() -> None:
