@@ -22,7 +22,7 @@ def all_methods() -> tuple[list[Method], list[str]]:
     methods: list[Method] = [TransferOnly(), *baselines]
     if find_spec("gpytorch") is None:
         missing.append("Quick-Tune is left out: gpytorch is not installed; pip install 'foretune[gp]'")
-    elif find_spec("surrogates.deepkernel.methods") is not None:
+    else:
         from surrogates.deepkernel.methods import QuickTune
 
         methods += [QuickTune(arm=arm) for arm in ARMS]
