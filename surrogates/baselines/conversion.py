@@ -4,6 +4,7 @@ Their spaces have no conditions as ours have: every name has a value there, an i
 library's value is a number for a range, a position for a list of choices.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,8 +28,7 @@ class Conversion:
         self._parameters = [item for item in space.parameters if len(item.choices) != 1]
         declared = space.default()
         self._defaults = {
-            item.name: _default(item, declared.get(item.name, np.nan), item.name in declared)
-            for item in self._parameters
+            item.name: _default(item, declared.get(item.name, math.nan)) for item in self._parameters
         }
 
     @property
@@ -140,11 +140,14 @@ class NearestCandidate:
         self._encoded = self._encoder.encode(complete)
 
     def find(self, proposal: Config, allowed: NDArray[np.bool_]) -> int:
-        """Return the position of the nearest candidate; of several as near, the first.
+        """Find the nearest candidate.
 
         Args:
             proposal: As ``Conversion`` returns it.
-            allowed: Which candidates may be returned, at least one; shape ``(P,)``.
+            allowed: Which candidates may be found, at least one; shape ``(P,)``.
+
+        Returns:
+            Its position; of several as near, the first.
         """
         places = np.flatnonzero(allowed)
         distances = self._encoder.distances(self._encoder.encode([proposal]), self._encoded[places])
@@ -155,14 +158,14 @@ def _ends(item: Parameter) -> tuple[float, float]:
     return (float(np.log(item.low)), float(np.log(item.high))) if item.is_log else (item.low, item.high)
 
 
-def _default(item: Parameter, declared: Scalar, is_declared: bool) -> float | int:
+def _default(item: Parameter, declared: Scalar) -> float | int:
     """Return a name's default; where the default config lacks it, the first choice or a range's middle."""
     if item.choices:
-        return _value(item, declared, 0) if is_declared else 0
+        return _value(item, declared, 0)
     low, high = _ends(item)
     middle = np.exp((low + high) / 2.0) if item.is_log else (low + high) / 2.0
     middle = float(np.clip(middle, item.low, item.high))
-    return _value(item, declared if is_declared else middle, round(middle) if item.is_integer else middle)
+    return _value(item, declared, round(middle) if item.is_integer else middle)
 
 
 def _value(item: Parameter, value: Scalar, default: float | int) -> float | int:
@@ -176,7 +179,7 @@ def _value(item: Parameter, value: Scalar, default: float | int) -> float | int:
             (abs(float(choice) - value), at) for at, choice in enumerate(item.choices) if is_number(choice)
         ]
         return min(numbers)[1] if numbers else default
-    if not is_number(value) or np.isnan(value):
+    if not is_number(value) or math.isnan(value):
         return default
     number = float(np.clip(float(value), item.low, item.high))
     return round(number) if item.is_integer else number

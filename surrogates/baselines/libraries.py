@@ -25,7 +25,7 @@ def require(method: str, *packages: str) -> None:
 
     Args:
         method: Its name.
-        packages: What it imports.
+        *packages: What it imports.
 
     Raises:
         InputError: One is not installed.
@@ -40,7 +40,7 @@ def silenced(*loggers: str) -> Iterator[None]:
     """Keep loggers, warnings and whatever is printed quiet for a while.
 
     Args:
-        loggers: Names; those below them that set no level of their own are quiet too.
+        *loggers: Names; those below them that set no level of their own are quiet too.
 
     Yields:
         Nothing.

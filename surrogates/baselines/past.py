@@ -41,23 +41,24 @@ class PastResults:
     @classmethod
     def of(cls, meta: MetaDataset) -> "PastResults":
         """Rank a meta-dataset's trials within tasks; tasks without a success say nothing and are left out."""
-        meta = meta.without([task.task_id for task in meta.barren_tasks()])
         config_ids = sorted(meta.configs)
         trials = _judged(meta)
-        task_ids = [task.task_id for task in meta.tasks]
+        useful = set(trials["task_id"])
+        tasks = [task for task in meta.tasks if task.task_id in useful]
+        task_ids = [task.task_id for task in tasks]
         means = trials.groupby(["task_id", "config_id"])[["rank", "regret", "cost"]].mean()
         ranks, regrets, costs = (
             means[name].unstack("config_id").reindex(index=task_ids, columns=config_ids).to_numpy(float)
             for name in means.columns
         )
         encoder = ConfigEncoder(meta.space)
-        features = FeatureEncoder.fitted([task.features for task in meta.tasks], meta.learned_features)
+        features = FeatureEncoder.fitted([task.features for task in tasks], meta.learned_features)
         return cls(
             config_ids=tuple(config_ids),
             encoder=encoder,
             encoded=encoder.encode([meta.configs[key] for key in config_ids]),
             feature_encoder=features,
-            features=features.encode([task.features for task in meta.tasks]),
+            features=features.encode([task.features for task in tasks]),
             ranks=ranks,
             regrets=regrets,
             costs=costs,
@@ -115,7 +116,7 @@ class CandidateResults:
 
 
 def _judged(meta: MetaDataset) -> pd.DataFrame:
-    """Return the trials with a result, with rank, regret and cost within their task."""
+    """Return the trials of tasks with a success, with rank, regret and cost within their task."""
     points = meta.points.assign(loss=to_loss(meta.points["value"].to_numpy(float), meta.direction))
     by_trial = points.groupby("trial_id")[["loss", "cost_s"]].agg({"loss": "min", "cost_s": "mean"})
     of_trial = by_trial.reindex(meta.trials["trial_id"]).to_numpy(float)
@@ -124,7 +125,8 @@ def _judged(meta: MetaDataset) -> pd.DataFrame:
     trials = meta.trials[["task_id", "config_id"]].assign(
         loss=np.where(failed, np.inf, of_trial[:, 0]), full_s=full_s
     )
-    trials = trials[trials["loss"].notna()]
+    useful = trials.loc[np.isfinite(trials["loss"]), "task_id"].unique()
+    trials = trials[trials["loss"].notna() & trials["task_id"].isin(useful)]
     by_task = trials.groupby("task_id")
     best = by_task["loss"].transform("min")
     gap = by_task["loss"].transform(lambda losses: median_gap(losses.to_numpy(float), float(losses.min())))

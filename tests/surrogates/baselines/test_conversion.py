@@ -21,6 +21,8 @@ WIDE = Space(
 CONVERSION = Conversion(WIDE)
 POOL = WIDE.sample(60, seed=1)
 configs = st.sampled_from(POOL)
+unhurried = settings(deadline=None)
+"""The first example imports a library."""
 
 
 def _active(proposal: Config, config: Config) -> dict[str, object]:
@@ -31,11 +33,13 @@ def _known(config: Config) -> dict[str, object]:
     return {name: config[name] for name in CONVERSION.names if name in config}
 
 
+@unhurried
 @given(configs)
 def test_a_config_comes_back_from_a_librarys_values(config: Config) -> None:
     assert _active(CONVERSION.config(CONVERSION.values(config)), config) == _known(config)
 
 
+@unhurried
 @given(configs)
 def test_a_config_comes_back_from_the_unit_cube(config: Config) -> None:
     back = _active(CONVERSION.from_unit(CONVERSION.to_unit(config)), config)
@@ -43,6 +47,7 @@ def test_a_config_comes_back_from_the_unit_cube(config: Config) -> None:
         assert back[name] == (pytest.approx(value, rel=1e-9) if isinstance(value, float) else value)
 
 
+@unhurried
 @given(st.lists(st.floats(0.0, 1.0), min_size=len(CONVERSION.names), max_size=len(CONVERSION.names)))
 def test_every_point_of_the_unit_cube_is_a_config_of_the_space(point: list[float]) -> None:
     config = CONVERSION.from_unit(np.array(point))
@@ -57,6 +62,7 @@ def test_every_point_of_the_unit_cube_is_a_config_of_the_space(point: list[float
             assert parameter.low <= value <= parameter.high
 
 
+@unhurried
 @given(configs)
 def test_the_libraries_accept_a_configs_values(config: Config) -> None:
     values = CONVERSION.values(config)
@@ -77,7 +83,7 @@ def test_a_value_that_is_not_declared_is_drawn_to_the_nearest_that_is() -> None:
     assert (values["lr"], values["rank"], values["optim"], values["dropout"]) == (0.1, 2, 0, 0.0)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, len(POOL) - 1), st.sets(st.integers(0, len(POOL) - 1), min_size=1))
 def test_a_candidate_stands_for_itself_and_otherwise_the_nearest_allowed_one(
     own: int, others: set[int]

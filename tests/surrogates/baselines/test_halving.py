@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surrogates.baselines.halving import ETA, Asha, HyperBand, rungs
@@ -16,6 +16,7 @@ def past() -> MetaDataset:
     return make(World(tasks=2, configs=4, epochs=2))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5_000))
 def test_rungs_rise_by_the_factor_and_end_at_the_largest_fidelity(max_epochs: int) -> None:
     found = rungs(max_epochs)

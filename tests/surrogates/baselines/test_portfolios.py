@@ -153,7 +153,7 @@ def _results(regrets: Array) -> CandidateResults:
     )
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 5), st.integers(1, 6), st.integers(0, 10**6))
 def test_each_member_of_the_portfolio_lowers_the_mean_regret_as_far_as_any_could(
     tasks: int, count: int, seed: int
@@ -195,3 +195,10 @@ def test_random_search_draws_another_order_with_another_seed() -> None:
     orders = [[s.candidate for s in steps_of(RandomSearch(), past, recorded, seed=seed)] for seed in range(2)]
     assert orders[0] != orders[1]
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(12))
+
+
+def test_a_task_without_a_success_and_a_trial_without_a_point_say_nothing() -> None:
+    told: dict[str, Sequence[float | None]] = {"a": [3.0, 1.0, 2.0], "b": [3.0, 2.0, 1.0]}
+    results = PastResults.of(_past({**told, "barren": [np.nan, np.nan, None]}))
+    assert results.ranks == pytest.approx(PastResults.of(_past(told)).ranks)
+    assert len(results.features) == 2
