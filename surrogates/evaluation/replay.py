@@ -274,6 +274,12 @@ def replay(
 def judged_tasks(meta: MetaDataset) -> tuple[PastTask, ...]:
     """Return the tasks that can be left out and replayed: those on which a trial worked.
 
+    Args:
+        meta: Any.
+
+    Returns:
+        The tasks, at least two.
+
     Raises:
         InputError: They are fewer than two.
     """
