@@ -6,6 +6,7 @@
 | ``condition`` | what is believed of the new task; no weight | one |
 | ``refit`` | the weights too | one |
 
+A plan's reserve, which by what was predicted lies beyond the budget, is suggested while seconds are left.
 The arms ``condition`` and ``refit`` are Quick-Tune's, and need gpytorch.
 """
 
@@ -48,13 +49,22 @@ class Session:
         arm: What the outcomes may change.
         optimiser: What chooses.
         candidates: What its steps point at.
-        budget_s: Seconds of training and evaluation; None: the optimiser keeps to it by itself.
+        budget_s: Seconds of training and evaluation after which nothing is suggested; None: no end.
+        planned: The first so many suggestions are made whatever was spent: they are within the budget by what
+            was predicted, and what is left of it is the caller's to judge.
     """
 
     def __init__(
-        self, arm: Arm, optimiser: Optimiser, candidates: Sequence[Config], *, budget_s: float | None
+        self,
+        arm: Arm,
+        optimiser: Optimiser,
+        candidates: Sequence[Config],
+        *,
+        budget_s: float | None,
+        planned: int = 0,
     ) -> None:
         self.arm = arm
+        self._left_planned = planned
         self._optimiser = optimiser
         self._candidates = tuple(candidates)
         self._budget_s = budget_s
@@ -74,7 +84,7 @@ class Session:
         return tuple(suggestion for suggestion, _ in self._pending.values())
 
     def ask(self) -> Suggestion | None:
-        """Return what to run next; None when nothing is left, or the budget of an arm that looks is spent.
+        """Return what to run next; None when nothing is left that the budget holds.
 
         A step that continues a config which still runs is held back until that was told; a later one is
         given instead.
@@ -91,7 +101,7 @@ class Session:
                 f"the arm {self.arm} chooses by what happened: tell the outcome of its last suggestion "
                 f"first, or open the session with arm={Arm.TRANSFER_ONLY.value!r} to run several at once"
             )
-        if self._budget_s is not None and self._spent_s >= self._budget_s:
+        if self._left_planned <= 0 and self._budget_s is not None and self._spent_s >= self._budget_s:
             return None
         step = self._next_step()
         if step is None:
@@ -105,6 +115,7 @@ class Session:
         suggestion = Suggestion(config=config, epochs=step.epochs, from_epoch=self._epochs.get(key, 0))
         self._pending[key] = (suggestion, step)
         self._epochs[key] = step.epochs
+        self._left_planned -= 1
         return suggestion
 
     def _next_step(self) -> Step | None:
@@ -193,7 +204,8 @@ def open_session(
         plan = recommender.plan(features, budget_s, candidates=candidates, task_id=task_id)
         configs = [choice.config for choice in plan.choices]
         steps = [Step(candidate=place, epochs=choice.epochs) for place, choice in enumerate(plan.choices)]
-        return Session(chosen, Sequenced(steps), configs, budget_s=None)
+        planned = sum(not choice.is_reserve for choice in plan.choices)
+        return Session(chosen, Sequenced(steps), configs, budget_s=budget_s, planned=planned)
     if not (math.isfinite(budget_s) and budget_s > 0):
         raise InputError(f"a budget must be above 0 s, got {budget_s:g}")
     if task_id is not None and task_id in recommender.table.task_ids:

@@ -61,6 +61,7 @@ class TunedChoice:
             "rank": self.choice.rank,
             "config": dict(self.choice.config),
             "planned_epochs": self.choice.epochs,
+            "is_reserve": self.choice.is_reserve,
             "predicted": {
                 "metric": score.metric,
                 "value": score.value,
@@ -120,13 +121,18 @@ class TuneReport:
         """Return the report as a table for people."""
         begun = sum(item.reached is not None for item in self.choices)
         lines = [
-            f"{self.task_name}: {begun} of {len(self.choices)} choices begun; {duration(self.spent_s)} of "
+            f"{self.task_name}: {begun} of {len(self._shown)} choices begun; {duration(self.spent_s)} of "
             f"training and evaluation of a budget of {duration(self.budget_s)} (predicted: "
             f"{duration(self.predicted_s)})"
         ]
-        if self.is_done and begun < len(self.choices):
+        if self.is_done and begun < len(self._shown):
             lines.append("The budget was gone before the rest")
         return Group(*map(Text, lines), self._table())
+
+    @property
+    def _shown(self) -> list[TunedChoice]:
+        """The choices but for a reserve that was not needed."""
+        return [item for item in self.choices if item.reached is not None or not item.choice.is_reserve]
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 1), header_style="bold")
@@ -137,7 +143,7 @@ class TuneReport:
         for column in columns:
             table.add_column(column, justify="right", no_wrap=True)
         best = self.best
-        for item in self.choices:
+        for item in self._shown:
             score, reached = item.choice.score, item.reached
             mark = "*" if best is not None and item.choice.rank == best.choice.rank else ""
             measured = ("-", "-", "-", "-", "-") if reached is None else _measured(reached, item.choice)

@@ -30,6 +30,7 @@ def make_plan(
                 score=Prediction(metric="eval_loss", value=1.0, low=0.0, high=1e6),
                 reports=(),
                 cost_s=1.0,
+                is_reserve=False,
                 failure_probability=0.0,
                 expected_regret=0.0,
                 evidence=(),
