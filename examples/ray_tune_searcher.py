@@ -77,9 +77,10 @@ def main() -> None:
     meta = MetaDataset.from_root(arguments.root) if arguments.root else made_up()
     new = meta.tasks[-1]
     trials = meta.trials.loc[(meta.trials["task_id"] == new.task_id) & ~meta.trials["is_failure"]]
-    values = {trial_id: list(rows["value"]) for trial_id, rows in meta.points.groupby("trial_id")}
+    values = {str(trial_id): list(rows["value"]) for trial_id, rows in meta.points.groupby("trial_id")}
     curves = {
-        config_id(meta.configs[row.config_id]): values[row.trial_id] for row in trials.itertuples(index=False)
+        config_id(meta.configs[str(row.config_id)]): values[str(row.trial_id)]
+        for row in trials.itertuples(index=False)
     }
 
     recommender = Recommender.fit(meta, exclude_task_ids=[new.task_id])

@@ -33,7 +33,7 @@ from surrogates.plan import Plan
 _FORMAT = 1
 
 
-class ForetuneSearcher(Searcher):  # type: ignore[misc]
+class ForetuneSearcher(Searcher):
     """Suggests a plan's configs in their order, each with its epochs beside the hyperparameters.
 
     Args:
@@ -89,7 +89,7 @@ class ForetuneSearcher(Searcher):  # type: ignore[misc]
         self._metric, self._mode = metric, mode
         return True
 
-    def suggest(self, trial_id: str) -> dict[str, Scalar] | str:
+    def suggest(self, trial_id: str) -> Any:
         """Return the next config with its epochs; ``FINISHED`` after the last."""
         if len(self._trials) >= len(self._suggestions):
             return str(Searcher.FINISHED)
@@ -138,7 +138,7 @@ class ForetuneSearcher(Searcher):  # type: ignore[misc]
         self._suggestions, self._trials, self._epochs_name = suggestions, trials, name
 
 
-class PlannedEpochs(Stopper):  # type: ignore[misc]
+class PlannedEpochs(Stopper):
     """Stops a trial when it has reported as many results as the plan gives it epochs.
 
     Args:
@@ -197,7 +197,7 @@ def _is_same(domain: Domain, parameter: Parameter) -> bool:
         )
     if not isinstance(domain, Float | Integer) or parameter.choices:
         return False
-    sampler = domain.get_sampler()
+    sampler = domain.get_sampler()  # type: ignore[no-untyped-call]
     if not isinstance(sampler, Uniform | LogUniform):  # quantised, or normal
         return False
     # Tune's integers end before their upper bound, ours with it.

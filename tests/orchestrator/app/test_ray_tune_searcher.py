@@ -210,7 +210,8 @@ def main(storage: str) -> None:
             run_config=tune.RunConfig(storage_path=storage, name="run", stop=PlannedEpochs(), verbose=0),
         ).fit()
     keys = ("config", "training_iteration")
-    found = [{key: result.metrics[key] for key in keys} for result in results if result.metrics]
+    reported = [results[place].metrics or {} for place in range(len(results))]
+    found = [{key: metrics[key] for key in keys} for metrics in reported]
     sys.stdout.write(json.dumps(found))
 
 

@@ -48,10 +48,12 @@ def curves(out: Path) -> pd.DataFrame:
 
 def reached(out: Path) -> dict[int, int]:
     """How far every config came, by its number, in the order in which they were begun."""
-    numbers = {config_id(config): number for number, config in enumerate(CONFIGS)}
+    numbers = {str(config_id(config)): number for number, config in enumerate(CONFIGS)}
     rows = curves(out)
     assert not rows.duplicated(["trial_id", "epoch"]).any()
-    return {numbers[key]: int(group["epoch"].max()) for key, group in rows.groupby("config_id", sort=False)}
+    return {
+        numbers[str(key)]: int(group["epoch"].max()) for key, group in rows.groupby("config_id", sort=False)
+    }
 
 
 def assert_certified(out: Path) -> None:
