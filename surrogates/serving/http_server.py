@@ -34,7 +34,7 @@ def running(app: Any, *, host: str, port: int) -> Iterator[str]:
         listening = socket.create_server((host, port), family=family)
     except OSError as err:
         raise InputError(
-            f"can't listen at {host} port {port}: {err.strerror or err}; take another --port, or 0: a free one"
+            f"can't listen at {host} port {port}: {err.strerror}; take another --port (0: a free one)"
         ) from err
     settings = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10)
     server = uvicorn.Server(settings)

@@ -15,7 +15,7 @@ BEFORE = 14
 
 @pytest.fixture(scope="module")
 def whole() -> MetaDataset:
-    return make(World(tasks=6, configs=34, epochs=2, informative=False, strength=0.0))
+    return make(World(tasks=8, configs=34, epochs=2, informative=False, strength=0.0))
 
 
 def part(meta: MetaDataset, first: int) -> MetaDataset:
@@ -58,11 +58,11 @@ def test_what_makes_the_answers_worse_is_not_taken(whole: MetaDataset) -> None:
 def test_what_knows_less_is_not_taken(whole: MetaDataset) -> None:
     verdict = judge(whole, part(whole, BEFORE))
     assert not verdict.accepted
-    assert f"trials {6 * BEFORE}, were {6 * 34}" in verdict.reason
+    assert f"trials {8 * BEFORE}, were {8 * 34}" in verdict.reason
 
 
 def test_few_new_trials_are_taken_without_a_comparison(whole: MetaDataset) -> None:
-    alone = part(whole, 12).without([f"t{number}" for number in range(1, 6)])
+    alone = part(whole, 12).without([f"t{number}" for number in range(1, 8)])
     verdict = judge(part(alone, 11), alone)
     assert verdict.accepted
     assert "too few" in verdict.reason

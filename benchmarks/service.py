@@ -1,0 +1,213 @@
+"""How long does the surrogate take to learn, to start again and to answer, and what do others take?
+
+    python -m benchmarks.service [--tasks 8 --configs 225 --epochs 12 --seconds 10] [--peers]
+
+Learns from a synthetic meta-dataset (made as in the tests), then asks distinct questions: in this process,
+through the actor and through HTTP, by 1 and by 8 callers (threads, each with a connection of its own), in a
+closed loop and with a pause between questions. With --peers: what Optuna and Syne Tune take to suggest one
+config, given the same past results. Prints a Markdown table; times in milliseconds.
+"""
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cluster.connection import connected
+from orchestrator.app.web import WebAddress, web_serving
+from surrogates.data.store import write_tables
+from surrogates.metadataset import MetaDataset
+from surrogates.recommender import Recommender
+from surrogates.serving.client import SurrogateClient
+from surrogates.serving.http_client import HttpSurrogateClient
+from surrogates.serving.service import SurrogateService
+from tests.surrogates.synthetic import World, make
+
+PAUSE_S = 0.25
+"""Between two questions of a caller that thinks."""
+Ask = Callable[[dict[str, float]], object]
+
+
+def features_of(number: int, caller: int) -> dict[str, float]:
+    rng = np.random.default_rng((caller, number))
+    return {"size": float(100 * np.exp(rng.normal(0, 0.7))), "hint": 3 + float(rng.normal()), "level": 1.0}
+
+
+def timed(ask: Ask, *, caller: int, seconds: float, pause_s: float) -> list[float]:
+    """Ask distinct questions for some time; returns milliseconds, the first answers left out."""
+    taken_ms: list[float] = []
+    for number in range(3):
+        ask(features_of(-number - 1 + 10**6, caller))
+    end_s = time.perf_counter() + seconds
+    number = 0
+    while time.perf_counter() < end_s:
+        start_s = time.perf_counter()
+        ask(features_of(number, caller))
+        taken_ms.append(1000 * (time.perf_counter() - start_s))
+        number += 1
+        time.sleep(pause_s)
+    return taken_ms
+
+
+def ask_by(client: SurrogateClient | HttpSurrogateClient) -> Ask:
+    return lambda features: client.recommend(features, 200.0, k=5)
+
+
+def row(name: str, taken_ms: Sequence[float], seconds: float | None = None) -> str:
+    p50, p99 = np.percentile(taken_ms, [50, 99])
+    rate = "" if seconds is None else f"{len(taken_ms) / seconds:.0f}"
+    return f"| {name} | {len(taken_ms)} | {p50:.1f} | {p99:.1f} | {rate} |"
+
+
+def many(connect: Callable[[], Ask], callers: int, seconds: float, pause_s: float) -> list[float]:
+    """Let several threads ask, each over a connection of its own; together, as they would from elsewhere."""
+
+    def call(caller: int) -> list[float]:
+        return timed(connect(), caller=caller, seconds=seconds, pause_s=pause_s)
+
+    with ThreadPoolExecutor(callers) as pool:
+        return [taken for done in pool.map(call, range(callers)) for taken in done]
+
+
+def serve_rows(root: Path, seconds: float) -> list[str]:
+    rows = []
+    with connected(None):
+        client = SurrogateClient.serve(root)
+        with web_serving(root, client, WebAddress(port=0)) as web:
+            assert web is not None
+            assert web.new_token is not None
+            url, token = web.url, web.new_token
+            ways: dict[str, Callable[[], Ask]] = {
+                "actor": lambda: ask_by(SurrogateClient.connect(root)),
+                "HTTP": lambda: ask_by(HttpSurrogateClient(url, token)),
+            }
+            for name, connect in ways.items():
+                for callers, pause_s in ((1, 0.0), (8, 0.0), (8, PAUSE_S)):
+                    taken = many(connect, callers, seconds, pause_s)
+                    kind = f"{PAUSE_S:g} s between questions" if pause_s else "closed loop"
+                    rows.append(row(f"{name}, {callers} caller{'s' * (callers > 1)}, {kind}", taken, seconds))
+        client.stop()
+    return rows
+
+
+def optuna_ms(meta: MetaDataset, repeats: int) -> list[float]:
+    """TPE with one past task's results as finished trials: it knows no other tasks."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
+    lr = optuna.distributions.FloatDistribution(1e-5, 1e-1, log=True)
+    rank = optuna.distributions.CategoricalDistribution([4, 8, 16, 32])
+    dropout = optuna.distributions.FloatDistribution(0.0, 0.2)
+    final = meta.points.groupby("trial_id")["value"].min()
+    for _, trial in meta.trials[~meta.trials["is_failure"]].iterrows():
+        config = meta.configs[trial["config_id"]]
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={name: config[name] for name in ("lr", "rank", "dropout")},
+                distributions={"lr": lr, "rank": rank, "dropout": dropout},
+                value=float(final[trial["trial_id"]]),
+            )
+        )
+    taken = []
+    for _ in range(repeats):
+        start_s = time.perf_counter()
+        study.ask({"lr": lr, "rank": rank, "dropout": dropout})
+        taken.append(1000 * (time.perf_counter() - start_s))
+    return taken
+
+
+def syne_tune_ms(meta: MetaDataset, repeats: int) -> list[float]:
+    """ZeroShotTransfer's choice among the past configs, from all past tasks."""
+    import pandas as pd
+    from syne_tune.config_space import choice, loguniform, uniform
+    from syne_tune.optimizer.schedulers.transfer_learning import TransferLearningTaskEvaluations
+    from syne_tune.optimizer.schedulers.transfer_learning.zero_shot import ZeroShotTransfer
+
+    space = {"lr": loguniform(1e-5, 1e-1), "rank": choice([4, 8, 16, 32]), "dropout": uniform(0.0, 0.2)}
+    keys = sorted(meta.configs)
+    configs = pd.DataFrame([{name: meta.configs[key][name] for name in space} for key in keys])
+    final = meta.points.groupby("trial_id")["value"].min()
+    evaluations = {}
+    for task in meta.tasks:
+        rows = meta.trials[meta.trials["task_id"] == task.task_id].set_index("config_id")
+        values = rows.loc[keys, "trial_id"].map(final).fillna(final.max()).to_numpy()
+        evaluations[task.task_id] = TransferLearningTaskEvaluations(
+            configuration_space=space,
+            hyperparameters=configs,
+            objectives_names=["loss"],
+            objectives_evaluations=values[:, None, None, None],
+        )
+    start_s = time.perf_counter()
+    searcher: Any = ZeroShotTransfer(
+        space, transfer_learning_evaluations=evaluations, metric="loss", mode="min"
+    )
+    print(f"Syne Tune: fitted in {time.perf_counter() - start_s:.1f} s")
+    taken = []
+    for number in range(repeats):
+        start_s = time.perf_counter()
+        searcher.get_config(trial_id=number) if hasattr(searcher, "get_config") else searcher.suggest()
+        taken.append(1000 * (time.perf_counter() - start_s))
+    return taken
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tasks", type=int, default=8)
+    parser.add_argument("--configs", type=int, default=225)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--peers", action="store_true")
+    chosen = parser.parse_args()
+    meta = make(World(tasks=chosen.tasks, configs=chosen.configs, epochs=chosen.epochs))
+    start_s = time.perf_counter()
+    recommender = Recommender.fit(meta)
+    fit_s = time.perf_counter() - start_s
+    here = timed(lambda f: recommender.plan(f, 200.0, k=5), caller=0, seconds=chosen.seconds, pause_s=0.0)
+    rows = [row("`Recommender.plan`, in this process", here, chosen.seconds)]
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "tables"
+        write_tables(meta, root)
+        start_s = time.perf_counter()
+        service = SurrogateService(str(root))
+        learn_s = time.perf_counter() - start_s
+        start_s = time.perf_counter()
+        SurrogateService(str(root))
+        restart_s = time.perf_counter() - start_s
+        asked = {"features": features_of(0, 0), "budget_s": 200.0, "k": 5}
+        served = timed(
+            lambda f: service.recommend({**asked, "features": f}),
+            caller=0,
+            seconds=chosen.seconds,
+            pause_s=0.0,
+        )
+        rows.append(row("service without Ray: the same, and its JSON", served, chosen.seconds))
+        again = []
+        for _ in range(200):
+            start_s = time.perf_counter()
+            service.recommend(asked)
+            again.append(1000 * (time.perf_counter() - start_s))
+        rows.append(row("service without Ray, the same question again", again[1:]))
+        rows += serve_rows(root, chosen.seconds)
+    if chosen.peers:
+        rows.append(row("Optuna TPE, `ask`", optuna_ms(meta, 30)))
+        rows.append(row("Syne Tune ZeroShotTransfer, a config", syne_tune_ms(meta, 5)))
+    cores, load = os.cpu_count(), os.getloadavg()[0]
+    print(f"{platform.processor() or platform.machine()}, {cores} cores, load {load:.1f}")
+    print(
+        f"{len(meta.trials)} trials, {len(meta.points)} points: fit {fit_s:.1f} s; learn in a process of its"
+    )
+    print(f"own, save and load {learn_s:.1f} s; start again from what was saved {1000 * restart_s:.0f} ms\n")
+    print("| what | n | p50 ms | p99 ms | answers/s |\n|---|---|---|---|---|")
+    print("\n".join(rows))
+
+
+if __name__ == "__main__":
+    main()
