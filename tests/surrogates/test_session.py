@@ -2,7 +2,7 @@ import math
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.contracts import Config, InputError
@@ -71,6 +71,7 @@ def test_transfer_only_session_may_be_asked_by_several_workers_and_told_in_any_o
     assert session.spent_s == 2.0 * second.epochs
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=8))
 def test_config_that_comes_again_is_continued_and_its_epochs_are_counted_on(epochs: list[int]) -> None:
     targets = [sum(epochs[: place + 1]) for place in range(len(epochs))]

@@ -6,6 +6,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.app.plan import plan_sweep
 from orchestrator.app.spec import load_spec, parse_spec
 from orchestrator.contracts import InputError
 
@@ -38,6 +39,10 @@ def parse(**changes: Any) -> Any:
         ({"tasks": ["worlds:a", "worlds:a"]}, r"tasks names worlds:a more than once"),
         ({"seeds": [0, 1, 0]}, r"seeds names 0 more than once"),
         ({"configs": []}, r"`configs`: .*at least 1 item"),
+        ({"config_epochs": [1, 2]}, r"config_epochs names 2 numbers and the configs are drawn"),
+        ({"configs": [{}], "config_epochs": [1, 2]}, r"names 2 numbers and the configs are 1; name one for"),
+        ({"configs": [{}], "config_epochs": [5]}, r"config_epochs must be at most epochs = 4, got 5"),
+        ({"configs": [{}], "config_epochs": [0]}, r"`config_epochs.0`: .* or equal to 1, got 0"),
         ({"workers": {"cpus": 0}}, r"`workers.cpus`: .*greater than 0, got 0"),
         ({"workers": {"gpus": -1}}, r"`workers.gpus`: must be auto or a number from 0, got -1"),
         ({"workers": {"gpus": "all"}}, r"`workers.gpus`: must be auto or a number from 0, got 'all'"),
@@ -147,3 +152,13 @@ def test_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_shipped_example_is_a_valid_spec(path: Path) -> None:
     name = load_spec(path).name
     assert name == path.stem.removesuffix("-more")
+
+
+@pytest.mark.parametrize("epochs", [[4], [1, 4], [3, 1, 1, 2]])
+def test_listed_configs_are_planned_for_their_own_epochs_in_their_order(epochs: list[int]) -> None:
+    listed = [{"lora_r": rank} for rank in (4, 8, 16, 32)][: len(epochs)]
+    spec = parse(configs=listed, config_epochs=epochs, tasks=["worlds:towns", "worlds:laws"])
+    trials = plan_sweep(spec).trials
+    assert [trial.max_epochs for trial in trials] == [number for number in epochs for _ in spec.tasks]
+    assert {trial.settings.horizon_epochs for trial in trials} == {4}
+    assert parse_spec(yaml.safe_load(spec.to_yaml()), where="again", folder=Path("/")) == spec

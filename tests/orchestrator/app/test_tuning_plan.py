@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.app.tuning_plan import StoredPlan, Target, TuningLayout, phases
@@ -43,6 +43,7 @@ def as_a_sweep_runs_them(found: list[tuple[Target, ...]]) -> list[tuple[int, int
     return order
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3)), min_size=1, max_size=10))
 def test_phases_run_the_choices_in_the_order_of_the_plan(draws: list[tuple[int, int]]) -> None:
     steps = growing(draws)
@@ -50,6 +51,7 @@ def test_phases_run_the_choices_in_the_order_of_the_plan(draws: list[tuple[int, 
     assert as_a_sweep_runs_them(found) == merged(steps)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 3)), min_size=1, max_size=10))
 def test_plan_that_never_comes_back_to_a_config_is_one_phase(draws: list[tuple[int, int]]) -> None:
     steps = [step for place, step in enumerate(draws) if step[0] not in {s[0] for s in draws[:place]}]
