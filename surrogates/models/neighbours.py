@@ -1,4 +1,4 @@
-"""How like the past tasks a new one is: weights for their evidence, and a strangeness score."""
+"""How like the past tasks a new one is, and so how much their evidence weighs."""
 
 from dataclasses import dataclass
 
@@ -35,26 +35,6 @@ class Neighbourhood:
             Shape ``(T,)``; NaN where no feature is known of both.
         """
         return np.asarray(task_distances(features[None, :], self.features)[0])
-
-    def strangeness(self, distances: Array) -> float | None:
-        """Return how unlike everything seen a task is.
-
-        Args:
-            distances: To the past tasks, shape ``(T,)``.
-
-        Returns:
-            The distance to the nearest past task over the largest distance any past task has to its nearest:
-            up to 1 is nothing unusual. None where there are fewer than 2 past tasks or no meta-features.
-        """
-        between = task_distances(self.features, self.features)
-        np.fill_diagonal(between, np.nan)
-        known = ~np.isnan(between).all(axis=1)
-        if not known.any() or np.isnan(distances).all():
-            return None
-        isolation = np.nanmin(between[known], axis=1).max()
-        if isolation <= 0:
-            return None
-        return float(np.nanmin(distances) / isolation)
 
     def weights(self, distances: Array, strangeness: float | None) -> Array:
         """Return the past tasks' weights; even ones where likeness is unknown or does not help.

@@ -9,7 +9,7 @@ from orchestrator.contracts import InputError
 from surrogates.models.boosting import Booster, nonnegative_weights, task_folds
 from surrogates.models.costs import CostModel
 from surrogates.models.failures import FailureModel
-from surrogates.models.neighbours import Neighbourhood, learn_bandwidth, likeness, weighted_scores
+from surrogates.models.neighbours import learn_bandwidth, likeness, weighted_scores
 from surrogates.recommender import Recommender
 from tests.surrogates.synthetic import World, make
 
@@ -47,13 +47,6 @@ def test_likeness_is_trusted_only_where_it_tells_results() -> None:
     assert learn_bandwidth(features, np.broadcast_to(slopes[None, :, None], told.shape) + 0 * told) == np.inf
     chance = [learn_bandwidth(rng.normal(size=(8, 3)), rng.normal(size=(8, 30, 3))) for _ in range(20)]
     assert np.isinf(chance).mean() >= 0.8
-
-
-def test_strangeness_is_at_most_one_among_the_past_tasks_themselves() -> None:
-    features = np.random.default_rng(1).normal(size=(9, 3))
-    near = Neighbourhood(features=features, bandwidth=1.0)
-    told = [near.strangeness(np.delete(near.distances(row), t)) for t, row in enumerate(features)]
-    assert max(value for value in told if value is not None) == pytest.approx(1.0)
 
 
 @given(st.integers(0, 1000))
