@@ -9,7 +9,7 @@ import pandas as pd
 
 from orchestrator.contracts import InputError
 from surrogates.interchange.extras import peer
-from surrogates.interchange.optuna_export import COST, STUDIES, quiet, storage_of
+from surrogates.interchange.optuna_export import COST, STUDIES, quiet
 from surrogates.interchange.optuna_strangers import import_strangers
 from surrogates.interchange.records import Imported, Reading
 from surrogates.interchange.supplement import KEY, Supplement
@@ -23,7 +23,7 @@ def import_optuna(
     """Read studies.
 
     Args:
-        source: A storage's URL, a SQLite or journal file, a folder with studies.db, or study objects.
+        source: A storage's URL, a SQLite or journal file, a folder with studies.journal, or study objects.
         reading: What the studies don't say. Left out: the metric has its name in the study, or ``value``; the
             seconds are the attribute ``epoch_cost_s`` of the trials where all have it, and otherwise the
             trial's duration, spread evenly over its steps.
@@ -73,10 +73,22 @@ def _storage(source: str | Path) -> Iterator[Any]:
         url = f"sqlite:///{path}"
     errors = peer("sqlalchemy.exc").SQLAlchemyError
     try:
-        with storage_of(url) as storage:
+        with _database(url) as storage:
             yield storage
     except (errors, RuntimeError) as err:
         raise InputError(f"{text} can't be read as a storage of Optuna: {err}") from err
+
+
+@contextmanager
+def _database(url: str) -> Iterator[Any]:
+    """Open a database of studies, and close it again."""
+    storages = peer("optuna.storages")
+    storage = storages.RDBStorage(url)
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def _read(studies: Sequence[Any], reading: Reading) -> Imported:

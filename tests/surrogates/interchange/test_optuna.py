@@ -76,7 +76,7 @@ def two_studies(storage: object = None) -> list[optuna.Study]:
     return studies
 
 
-@settings(max_examples=6, deadline=None, phases=[Phase.generate])
+@settings(max_examples=12, deadline=None, phases=[Phase.generate])
 @given(metadatasets())
 def test_export_reads_back_equal(meta: MetaDataset) -> None:
     used = meta.without([])
@@ -88,9 +88,10 @@ def test_export_reads_back_equal(meta: MetaDataset) -> None:
 def test_optuna_loads_an_export_and_goes_on_from_it(tmp_path: Path) -> None:
     meta = make(World(tasks=2, configs=8, epochs=3))
     export_optuna(meta, tmp_path / "out")
-    url = f"sqlite:///{tmp_path / 'out' / STUDIES}"
-    assert optuna.get_all_study_names(url) == [task.name for task in meta.tasks]
-    study = optuna.load_study(study_name="task 0", storage=url)
+    backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "out" / STUDIES))
+    storage = optuna.storages.JournalStorage(backend)
+    assert optuna.get_all_study_names(storage) == [task.name for task in meta.tasks]
+    study = optuna.load_study(study_name="task 0", storage=storage)
     task = meta.tasks[0]
     assert {name: study.user_attrs[name] for name in task.features} == dict(task.features)
     losses = meta.points.merge(meta.trials[~meta.trials["is_failure"]], on="trial_id")
@@ -108,6 +109,18 @@ def test_optuna_loads_an_export_and_goes_on_from_it(tmp_path: Path) -> None:
 
     study.optimize(objective, n_trials=1)
     assert len(study.trials) == (meta.trials["task_id"] == task.task_id).sum() + 1
+
+
+def test_export_copied_to_sqlite_by_optuna_reads_back_equal(tmp_path: Path) -> None:
+    meta = make(World(tasks=2, configs=6, epochs=3))
+    export_optuna(meta, tmp_path / "out")
+    backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "out" / STUDIES))
+    storage = optuna.storages.JournalStorage(backend)
+    for task in meta.tasks:
+        optuna.copy_study(
+            from_study_name=task.name, from_storage=storage, to_storage=f"sqlite:///{tmp_path / 'copy.db'}"
+        )
+    assert_same(import_optuna(tmp_path / "copy.db", Reading()).meta, meta)
 
 
 @pytest.mark.parametrize("kind", ["objects", "sqlite file", "url", "journal"])
