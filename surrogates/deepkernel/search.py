@@ -53,7 +53,7 @@ class Learned:
         """
         table = build_table(meta)
         encoder = ConfigEncoder(meta.space)
-        features = FeatureEncoder.fitted([task.features for task in meta.tasks])
+        features = FeatureEncoder.fitted([task.features for task in meta.tasks], meta.learned_features)
         past = features.encode([task.features for task in meta.tasks])
         configs = encoder.encode([meta.configs[key] for key in table.config_ids])
         return cls(
