@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -35,21 +36,26 @@ PAUSE_S = 0.25
 Ask = Callable[[dict[str, float]], object]
 
 
-def features_of(number: int, caller: int) -> dict[str, float]:
-    rng = np.random.default_rng((caller, number))
+_series = count()
+"""Every series asks questions of its own, so that none is answered from memory."""
+
+
+def features_of(number: int, series: int) -> dict[str, float]:
+    rng = np.random.default_rng((series, number))
     return {"size": float(100 * np.exp(rng.normal(0, 0.7))), "hint": 3 + float(rng.normal()), "level": 1.0}
 
 
-def timed(ask: Ask, *, caller: int, seconds: float, pause_s: float) -> list[float]:
+def timed(ask: Ask, *, seconds: float, pause_s: float) -> list[float]:
     """Ask distinct questions for some time; returns milliseconds, the first answers left out."""
     taken_ms: list[float] = []
+    series = next(_series)
     for number in range(3):
-        ask(features_of(-number - 1 + 10**6, caller))
+        ask(features_of(10**6 + number, series))
     end_s = time.perf_counter() + seconds
     number = 0
     while time.perf_counter() < end_s:
         start_s = time.perf_counter()
-        ask(features_of(number, caller))
+        ask(features_of(number, series))
         taken_ms.append(1000 * (time.perf_counter() - start_s))
         number += 1
         time.sleep(pause_s)
@@ -70,7 +76,7 @@ def many(connect: Callable[[], Ask], callers: int, seconds: float, pause_s: floa
     """Let several threads ask, each over a connection of its own; together, as they would from elsewhere."""
 
     def call(caller: int) -> list[float]:
-        return timed(connect(), caller=caller, seconds=seconds, pause_s=pause_s)
+        return timed(connect(), seconds=seconds, pause_s=pause_s)
 
     with ThreadPoolExecutor(callers) as pool:
         return [taken for done in pool.map(call, range(callers)) for taken in done]
@@ -170,7 +176,7 @@ def main() -> None:
     start_s = time.perf_counter()
     recommender = Recommender.fit(meta)
     fit_s = time.perf_counter() - start_s
-    here = timed(lambda f: recommender.plan(f, 200.0, k=5), caller=0, seconds=chosen.seconds, pause_s=0.0)
+    here = timed(lambda f: recommender.plan(f, 200.0, k=5), seconds=chosen.seconds, pause_s=0.0)
     rows = [row("`Recommender.plan`, in this process", here, chosen.seconds)]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "tables"
@@ -184,7 +190,6 @@ def main() -> None:
         asked = {"features": features_of(0, 0), "budget_s": 200.0, "k": 5}
         served = timed(
             lambda f: service.recommend({**asked, "features": f}),
-            caller=0,
             seconds=chosen.seconds,
             pause_s=0.0,
         )
