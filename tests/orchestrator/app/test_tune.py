@@ -5,10 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -29,6 +30,7 @@ from tests.support.tuning import CONFIGS, TASK, make_plan, write_plan
 BUDGET_S = 1e6
 _RUN = """
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 from orchestrator.app import tune
@@ -144,7 +146,10 @@ def test_replanning_keeps_what_was_trained_and_counts_its_seconds(
         task = SimpleNamespace(task_id=first.task_id, name=first.task_name)
         return SimpleNamespace(plan=plan, task=task, root=root, default_config=first.default_config)
 
-    monkeypatch.setattr("orchestrator.app.advice.recommend", advise)
+    # In place of the module, which loads torch and asks a surrogate that there is none of here.
+    surrogate = ModuleType("orchestrator.app.advice")
+    surrogate.recommend = advise  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "orchestrator.app.advice", surrogate)
     monkeypatch.setattr("orchestrator.app.tuning_plan.learnable_spec", lambda _root: first.like)
     # 0.4 s were spent before, 0.2 s of it on a config that is no longer planned.
     report = tune(TASK, 0.75, out=tmp_path, replan=True)
@@ -187,3 +192,26 @@ def test_command_prints_the_report_and_says_when_no_adapter_came_of_it(
     assert "no trial gave an adapter" in printed.err
     assert main(["tune", TASK, "--budget", "5h", "--out", str(tmp_path)]) is Exit.BAD_INPUT
     assert "name another --out" in capsys.readouterr().err
+
+
+def test_command_that_is_asked_to_stop_ends_early_and_the_same_command_finishes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_plan(tmp_path, [(0, 6), (1, 6)], epoch_s=0.2)
+    root = TuningLayout(tmp_path).sweep
+
+    def stop_after_the_first_point() -> None:
+        while curves(tmp_path).empty:
+            time.sleep(0.02)
+        RootLayout(root).stop_file.touch()
+
+    stopper = threading.Thread(target=stop_after_the_first_point)
+    stopper.start()
+    command = ["tune", TASK, "--budget", f"{BUDGET_S}s", "--out", str(tmp_path)]
+    assert main(command) is Exit.STOPPED_EARLY
+    stopper.join()
+    assert "the same command continues" in capsys.readouterr().err
+    assert 0 < len(curves(tmp_path)) < 12
+    assert main(command) is Exit.NO
+    assert reached(tmp_path) == {0: 6, 1: 6}
+    assert_certified(tmp_path)
