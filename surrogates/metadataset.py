@@ -270,6 +270,12 @@ class MetaDataset:
         ]
         return tuple(task for task in self.tasks if task.task_id not in set(usable["task_id"]))
 
+    def without_failures(self) -> "MetaDataset":
+        """Return the meta-dataset as if the trials that failed had never been run."""
+        trials = self.trials[~self.trials["is_failure"]].reset_index(drop=True)
+        points = self.points[self.points["trial_id"].isin(trials["trial_id"])].reset_index(drop=True)
+        return replace(self, trials=trials, points=points)
+
     def without(self, task_ids: Collection[str]) -> "MetaDataset":
         """Return the meta-dataset as if these tasks had never been tried."""
         trials = self.trials[~self.trials["task_id"].isin(list(task_ids))].reset_index(drop=True)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from orchestrator.contracts import Config, InputError, NothingLearnedError
+from orchestrator.contracts import Config, InputError, NothingLearnedError, Scalar
 from surrogates.data.encoding import ConfigEncoder, FeatureEncoder
 from surrogates.data.normalisation import Array
 from surrogates.data.score_table import build_table
@@ -23,45 +23,66 @@ from surrogates.models.neighbours import (
     weighted_scores,
 )
 from surrogates.models.performance import PerformanceModel
+from surrogates.models.strangeness import Strangeness
 from surrogates.plan import Plan
 from surrogates.planning.candidates import CandidateMaker, Candidates
+from surrogates.planning.constraints import Constraints
 from surrogates.planning.evidence import Evidence
+from surrogates.planning.parts import Part
 from surrogates.planning.question import Question
+from surrogates.session import Arm, Session, open_session
 
 _MOST_EXCLUDING = 8
 """Recommenders kept that leave out a task asked about; the one asked longest ago goes first."""
+_MOST_CONSTRAINED = 8
+"""Pools kept that leave out what a person rules out."""
 
 
 class Recommender:
     """What has been learned, ready to answer. Build it with ``fit``; safe to ask from several threads."""
 
-    def __init__(self, meta: MetaDataset, *, seed: int, notes: Sequence[str]) -> None:
+    def __init__(
+        self, meta: MetaDataset, *, seed: int, notes: Sequence[str], without: Collection[Part] = ()
+    ) -> None:
         self.meta = meta
+        self.without = frozenset(without)
         self.notes = tuple(notes)
         """What every plan has to say beside its own notes."""
         self._seed = seed
         encoder = ConfigEncoder(meta.space)
         self.table = build_table(meta)
-        self.features = FeatureEncoder.fitted([task.features for task in meta.tasks], meta.learned_features)
-        past = self.features.encode([task.features for task in meta.tasks])
+        told = [task.features for task in meta.tasks]
+        self.features = FeatureEncoder.fitted(told, meta.learned_features)
+        self.strangeness = Strangeness(told, ignored=meta.machine_features)
+        past = self.features.encode(told)
         encoded = encoder.encode([meta.configs[key] for key in self.table.config_ids])
         self.neighbourhood = Neighbourhood(features=past, bandwidth=learn_bandwidth(past, self.table.scores))
         self.model = PerformanceModel(encoded, past, self.table, seed=seed)
         self.kernel = KernelModel(encoder, encoded, past, self.table.scores, seed=seed)
-        self.costs = CostModel(encoded, past, self.table.full_cost_s, self.table.cost_shape, seed=seed)
+        seconds = self.table.full_cost_s
+        if Part.COST in self.without:
+            seconds = np.where(np.isnan(seconds), np.nan, _row_means(seconds))
+        self.costs = CostModel(encoded, past, seconds, self.table.cost_shape, seed=seed)
         self.failures = FailureModel(encoded, past, self.table.failure_shares, seed=seed)
         self.blend = self._learn_blend(past)
         self.maker = CandidateMaker(
             meta, self.table, encoder, encoded, self.model, self.kernel, self.blend, self.costs
         )
+        self._past = past
         self.pool: Candidates = self.maker.pool(past, seed=seed)
         self.evidence = Evidence(meta, self.table)
         self._excluding: OrderedDict[str, Recommender] = OrderedDict()
+        self._constrained: OrderedDict[Constraints, Candidates] = OrderedDict()
         self._lock = threading.Lock()
 
     @classmethod
     def fit(
-        cls, meta: MetaDataset, *, seed: int = 0, exclude_task_ids: Collection[str] = ()
+        cls,
+        meta: MetaDataset,
+        *,
+        seed: int = 0,
+        exclude_task_ids: Collection[str] = (),
+        without: Collection[str] = (),
     ) -> "Recommender":
         """Learn from a meta-dataset.
 
@@ -69,15 +90,22 @@ class Recommender:
             meta: Any, with at least one task on which a trial did not fail.
             seed: The same seed and meta-dataset give the same recommender.
             exclude_task_ids: Tasks to learn nothing from.
+            without: Parts to do without, for comparison: ``cost``, ``failures``, ``uncertainty``.
 
         Returns:
             The recommender.
 
         Raises:
             NothingLearnedError: No trial is left to learn from.
-            InputError: No trial has a cost above 0.
+            InputError: No trial has a cost above 0, or there is no such part.
         """
+        unknown = sorted(set(without) - set(Part))
+        if unknown:
+            raise InputError(f"no part {', '.join(unknown)} to do without; there are {', '.join(Part)}")
+        parts = frozenset(Part(name) for name in without)
         left = meta.without(exclude_task_ids)
+        if Part.FAILURES in parts:
+            left = left.without_failures()
         barren = left.barren_tasks()
         left = left.without([task.task_id for task in barren])
         if not left.tasks:
@@ -91,7 +119,7 @@ class Recommender:
                 f"learned from one task only ({left.tasks[0].name}): how results differ between tasks is not "
                 "known"
             )
-        return cls(left, seed=seed, notes=notes)
+        return cls(left, seed=seed, notes=notes, without=parts)
 
     def plan(
         self,
@@ -102,6 +130,8 @@ class Recommender:
         k: int | None = None,
         task_id: str | None = None,
         base_fingerprint: str | None = None,
+        fixed: Mapping[str, Scalar] | None = None,
+        excluded: Mapping[str, Sequence[Scalar]] | None = None,
     ) -> Plan:
         """Plan for a task, by its meta-features alone.
 
@@ -109,13 +139,15 @@ class Recommender:
             features: The task's meta-features; missing ones are allowed for.
             budget_s: Seconds of training and evaluation, above 0.
             candidates: Configs to choose from; None: the past ones and fresh ones of the space.
-            k: At most so many choices, from 1; None: as many as the budget holds, up to 24.
+            k: At most so many choices, from 1; None: as many as fill budget and reserve, up to 40.
             task_id: The task's id; if it has been learned from, its rows are left out of the answer, which
                 takes a fit the first time.
             base_fingerprint: The base model it is asked for; None: the one that was learned from.
+            fixed: Hyperparameters and the only value they may have.
+            excluded: Hyperparameters and values they must not have.
 
         Returns:
-            The plan; its predicted cost is within the budget.
+            The plan; its predicted cost, without the reserve, is within the budget.
 
         Raises:
             InputError: The budget, ``k``, a candidate or the base model can't be answered.
@@ -123,15 +155,67 @@ class Recommender:
         """
         if task_id is not None and task_id in self.table.task_ids:
             return self._without(task_id).plan(
-                features, budget_s, candidates=candidates, k=k, base_fingerprint=base_fingerprint
+                features,
+                budget_s,
+                candidates=candidates,
+                k=k,
+                base_fingerprint=base_fingerprint,
+                fixed=fixed,
+                excluded=excluded,
             )
         if not (np.isfinite(budget_s) and budget_s > 0):
             raise InputError(f"a budget must be above 0 s, got {budget_s:g}")
         if k is not None and k < 1:
             raise InputError(f"k must be at least 1, got {k}")
         self._refuse_other_base(base_fingerprint)
-        pool = self.pool if candidates is None else self.maker.given(candidates)
+        constraints = Constraints.checked(self.meta.space, fixed, excluded)
+        if candidates is not None:
+            pool = self.maker.given(candidates, constraints or None)
+        else:
+            pool = self._constrained_pool(constraints) if constraints else self.pool
         return Question(self, features, pool).plan(float(budget_s), k)
+
+    def session(
+        self,
+        features: Mapping[str, float],
+        budget_s: float,
+        *,
+        candidates: Sequence[Config] | None = None,
+        arm: Arm | str = Arm.TRANSFER_ONLY,
+        task_id: str | None = None,
+        seed: int = 0,
+    ) -> Session:
+        """Begin on a new task, step by step: ``ask`` what to run, ``tell`` what came of it.
+
+        Args:
+            features: The task's meta-features; missing ones are allowed for.
+            budget_s: Seconds of training and evaluation, above 0.
+            candidates: Configs to choose from; None: the past ones and fresh ones of the space.
+            arm: What the outcomes on the task may change.
+            task_id: The task's id; what is on record of it is left out.
+            seed: Of the arms that learn.
+
+        Returns:
+            The session.
+
+        Raises:
+            InputError: The budget, a candidate or the arm can't be used, or gpytorch is missing.
+            NothingLearnedError: Nothing is left when the task itself is left out.
+        """
+        return open_session(
+            self, features, budget_s, candidates=candidates, arm=arm, task_id=task_id, seed=seed
+        )
+
+    def _constrained_pool(self, constraints: Constraints) -> Candidates:
+        with self._lock:
+            found = self._constrained.get(constraints)
+            if found is None:
+                found = self.maker.pool(self._past, seed=self._seed, constraints=constraints)
+                self._constrained[constraints] = found
+                if len(self._constrained) > _MOST_CONSTRAINED:
+                    self._constrained.popitem(last=False)
+            self._constrained.move_to_end(constraints)
+            return found
 
     def _learn_blend(self, past: Array) -> Blend:
         """Set what every model would have said of past tasks against what they turned out to be."""
@@ -163,9 +247,19 @@ class Recommender:
         with self._lock:
             found = self._excluding.get(task_id)
             if found is None:
-                found = Recommender.fit(self.meta, seed=self._seed, exclude_task_ids=[task_id])
+                found = Recommender.fit(
+                    self.meta, seed=self._seed, exclude_task_ids=[task_id], without=self.without
+                )
                 self._excluding[task_id] = found
                 if len(self._excluding) > _MOST_EXCLUDING:
                     self._excluding.popitem(last=False)
             self._excluding.move_to_end(task_id)
             return found
+
+
+def _row_means(values: Array) -> Array:
+    """Return each row's mean over what is known, as a column; NaN where nothing is."""
+    known = ~np.isnan(values)
+    counts = known.sum(axis=1, keepdims=True)
+    sums = np.where(known, values, 0.0).sum(axis=1, keepdims=True)
+    return np.asarray(np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0))

@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from ConfigSpace import (
     Categorical,
+    Configuration,
     ConfigurationSpace,
     Constant,
     Float,
@@ -98,6 +99,25 @@ class Space:
     def default(self) -> dict[str, Scalar]:
         """Return the default config, inactive names left out."""
         return self.restore(dict(self._space.get_default_configuration()))
+
+    def allows(self, name: str, value: Scalar) -> bool:
+        """Return whether a declared name can have a value."""
+        return bool(self._space[name].legal_value(value))
+
+    def accepts(self, config: Mapping[str, Scalar]) -> bool:
+        """Return whether a config has all that it needs and nothing that can't be together."""
+        try:
+            Configuration(self._space, values=dict(config))
+        except (ValueError, KeyError):  # what ConfigSpace raises for illegal, inactive, missing and forbidden
+            return False
+        return True
+
+    def declared(self, name: str) -> str:
+        """Return in words what a name was declared with."""
+        parameter = self._by_name[name]
+        if parameter.choices:
+            return f"one of {', '.join(map(str, parameter.choices))}"
+        return f"{parameter.low:g} to {parameter.high:g}"
 
     def sample(self, count: int, *, seed: int) -> list[dict[str, Scalar]]:
         """Draw configs.

@@ -24,7 +24,7 @@ def carried_deviations(deviations: Array, kernel: Array, across: Array) -> Array
     Returns:
         Shape ``(T, P, F)``; drawn towards 0 where no similar config was run.
     """
-    run = ~np.isnan(deviations).any(axis=2)
+    run = np.asarray(~np.isnan(deviations).any(axis=2))
     places = [np.flatnonzero(run[task]) for task in range(len(run))]
     spectra = [_spectrum(kernel[np.ix_(rows, rows)]) for rows in places]
     finals = [deviations[task, rows, -1] for task, rows in enumerate(places)]

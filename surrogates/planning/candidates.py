@@ -18,11 +18,14 @@ from surrogates.models.deviations import carried_deviations
 from surrogates.models.kernel import KernelModel, Projection
 from surrogates.models.neighbours import weighted_scores
 from surrogates.models.performance import PerformanceModel
+from surrogates.planning.constraints import Constraints
 
 _MOST_SEEN = 96
 _MOST_CHEAP = 16
 _MOST_FRESH = 48
 _DRAWS = 512
+_CONSTRAINED_DRAWS = 2048
+"""Most of them may be ruled out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +82,12 @@ class CandidateMaker:
         self._past = [meta.configs[key] for key in table.config_ids]
         self._place_of = {_key(self._space.restore(config)): place for place, config in enumerate(self._past)}
 
-    def given(self, configs: Sequence[Config]) -> Candidates:
+    def given(self, configs: Sequence[Config], constraints: Constraints | None = None) -> Candidates:
         """Make candidates of configs that a person names.
 
         Args:
             configs: At least one; repeated ones count once.
+            constraints: What is ruled out beside.
 
         Returns:
             The candidates, in their order.
@@ -96,22 +100,32 @@ class CandidateMaker:
                 "candidates is empty; name at least one config, or leave it out to draw from the space"
             )
         unique = {_key(restored): restored for restored in map(self._space.restore, configs)}
-        return self._make(list(unique.values()))
+        allowed = [config for config in unique.values() if constraints is None or constraints.allow(config)]
+        if not allowed:
+            raise InputError(f"no candidate is left under {constraints}; name others, or rule out less")
+        return self._make(allowed)
 
-    def pool(self, features: Array, *, seed: int) -> Candidates:
-        """Make the standing pool: the promising ones among the past configs and among fresh draws.
+    def pool(self, features: Array, *, seed: int, constraints: Constraints | None = None) -> Candidates:
+        """Make a pool: the promising ones among the past configs and among fresh draws.
 
         Args:
             features: The past tasks' encoded meta-features, shape ``(T, M)``.
             seed: Of the draws.
+            constraints: What is ruled out; None: nothing.
 
         Returns:
             The pool.
+
+        Raises:
+            InputError: No config is left.
         """
-        drawn = {_key(config): config for config in self._space.sample(_DRAWS, seed=seed)}
-        fresh = [config for key, config in drawn.items() if key not in self._place_of]
-        past = [self._past[place] for place in self._promising_past()]
-        return self._make([*past, *(fresh[place] for place in self._promising_fresh(fresh, features))])
+        wanted = np.array([constraints is None or constraints.allow(config) for config in self._past])
+        past = [self._past[place] for place in self._promising_past(wanted)] if wanted.any() else []
+        fresh = self._fresh(seed, constraints)
+        pool = [*past, *(fresh[place] for place in self._promising_fresh(fresh, features))]
+        if not pool:
+            raise InputError(f"no config of the space is left under {constraints}; rule out less")
+        return self._make(pool)
 
     def distances(self, encoded: Array) -> Array:
         """Return distances from encoded configs to the past ones, shape ``(n, C)``."""
@@ -140,23 +154,31 @@ class CandidateMaker:
             cost_parts=np.where(seen, self._costs.config_parts[places], self._costs.parts_of(encoded)),
         )
 
-    def _promising_past(self) -> list[int]:
+    def _fresh(self, seed: int, constraints: Constraints | None) -> list[Config]:
+        """Draw configs that no past task ran."""
+        if constraints is None:
+            drawn = self._space.sample(_DRAWS, seed=seed)
+        else:
+            imposed = [constraints.imposed(c) for c in self._space.sample(_CONSTRAINED_DRAWS, seed=seed)]
+            drawn = [c for c in imposed if constraints.allow(c) and self._space.accepts(c)][:_DRAWS]
+        unique = {_key(config): config for config in drawn}
+        return [config for key, config in unique.items() if key not in self._place_of]
+
+    def _promising_past(self, wanted: NDArray[np.bool_]) -> list[int]:
         """Return the best on the whole, every task's best, and the cheap among the better half."""
-        scores = self._table.scores
+        places = np.flatnonzero(wanted)
+        scores = self._table.scores[:, places]
         even = np.full((1, len(scores)), 1.0 / len(scores))
         final = weighted_scores(even, scores)[0][0, :, -1]
-        final = np.where(self._table.is_run.any(axis=0), final, -np.inf)
+        final = np.where(self._table.is_run[:, places].any(axis=0), final, -np.inf)
         order = np.argsort(-final, kind="stable")
         at_end = np.where(np.isnan(scores[:, :, -1]), -np.inf, scores[:, :, -1])
         bests = np.argsort(-at_end, axis=1, kind="stable")[:, :3].T.ravel()
         half = order[: max(len(order) // 2, 1)]
-        cheap = half[np.argsort(self._costs.config_parts[half], kind="stable")][:_MOST_CHEAP]
-        least = np.argmin(self._costs.config_parts)
-        return list(
-            dict.fromkeys(
-                [*bests[:_MOST_SEEN].tolist(), *order[:_MOST_SEEN].tolist(), *cheap.tolist(), int(least)]
-            )
-        )
+        parts = self._costs.config_parts[places]
+        cheap = half[np.argsort(parts[half], kind="stable")][:_MOST_CHEAP]
+        kept = [*bests[:_MOST_SEEN].tolist(), *order[:_MOST_SEEN].tolist(), *cheap.tolist(), np.argmin(parts)]
+        return [int(places[place]) for place in dict.fromkeys(kept)]
 
     def _promising_fresh(self, fresh: Sequence[Config], features: Array) -> list[int]:
         """Return the best for an unknown task, and the best for each past task by its meta-features."""

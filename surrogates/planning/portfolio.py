@@ -56,6 +56,15 @@ class Samples:
     cost_s: Array
     factors: Array
 
+    def averaged(self) -> "Samples":
+        """Return one sample, in which all is as expected."""
+        return Samples(
+            goodness=np.tensordot(self.weights, self.goodness, axes=1)[None],
+            weights=np.ones(1),
+            cost_s=self.cost_s,
+            factors=np.ones(1),
+        )
+
 
 def smallest_budget_s(cost_s: Array) -> float:
     """Return the least predicted seconds that any candidate needs for its first fidelity."""

@@ -12,6 +12,7 @@ from surrogates.models.blend import Told
 from surrogates.models.neighbours import weighted_scores
 from surrogates.plan import Choice, LearnedFrom, NearTask, Plan, Prediction
 from surrogates.planning.candidates import Candidates
+from surrogates.planning.parts import Part
 from surrogates.planning.portfolio import Pick, Samples, build_portfolio, expected_goodness
 
 if TYPE_CHECKING:
@@ -37,22 +38,25 @@ class Question:
     def __init__(self, learned: Recommender, features: Mapping[str, float], pool: Candidates) -> None:
         self._learned, self._pool = learned, pool
         self._features = learned.features.encode([features])[0]
-        self._given = features
         self._distances = learned.neighbourhood.distances(self._features)
-        self._strangeness = learned.neighbourhood.strangeness(self._distances)
+        self._judgement = learned.strangeness.judge(features)
+        self._strangeness = None if self._judgement is None else self._judgement.score
         self._weights = learned.neighbourhood.weights(self._distances, self._strangeness)
         self._scores = self._predict()
         # In each sample the new task deviates from the prediction as one past task did.
-        sampled = np.maximum.accumulate(self._scores[None] + pool.deviations, axis=2)
-        scales = learned.table.scales
-        goodness = np.stack([scale.goodness_at(rows) for scale, rows in zip(scales, sampled, strict=True)])
-        self._samples = Samples(
-            goodness=goodness,
+        self._sampled = np.maximum.accumulate(self._scores[None] + pool.deviations, axis=2)
+        samples = Samples(
+            goodness=np.stack(
+                [
+                    scale.goodness_at(row)
+                    for scale, row in zip(learned.table.scales, self._sampled, strict=True)
+                ]
+            ),
             weights=self._weights,
             cost_s=learned.costs.seconds(pool.cost_parts, self._features),
             factors=learned.costs.factors,
         )
-        self._sampled = sampled
+        self._samples = samples.averaged() if Part.UNCERTAINTY in learned.without else samples
 
     def plan(self, budget_s: float, k: int | None) -> Plan:
         """Return the plan.
@@ -179,10 +183,11 @@ class Question:
             notes.append("no meta-feature of the task is known: every past task counts alike")
         elif missing:
             notes.append(f"answered without the meta-features {', '.join(missing)}")
-        if self._strangeness is not None and self._strangeness > 1:
+        if self._judgement is not None and self._judgement.score > 1:
             notes.append(
-                f"the task is unlike everything seen (strangeness {self._strangeness:.2g}): meta-features "
-                "count less, the average over past tasks more"
+                f"the task is unlike everything seen (strangeness {self._judgement.score:.2g}, most of all in "
+                f"{', '.join(self._judgement.reasons)}): meta-features count less, the average over past "
+                "tasks more"
             )
         elif np.isinf(self._learned.neighbourhood.bandwidth) and len(self._learned.meta.tasks) > 1:
             notes.append(
