@@ -125,7 +125,7 @@ class TuneReport:
             f"training and evaluation of a budget of {duration(self.budget_s)} (predicted: "
             f"{duration(self.predicted_s)})"
         ]
-        if self.is_done and begun < len(self._shown):
+        if self.is_done and begun < len(self._shown) and self.spent_s >= self.budget_s:
             lines.append("The budget was gone before the rest")
         return Group(*map(Text, lines), self._table())
 
