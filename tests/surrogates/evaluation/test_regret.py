@@ -95,6 +95,14 @@ def test_own_time_delays_what_was_found() -> None:
         assert measured["loss"].tolist() == [loss] * 2
 
 
+def test_a_method_that_thinks_past_the_budget_has_found_nothing() -> None:
+    meta = small_table()
+    ticks = iter(np.arange(0.0, 1e4, 100.0))
+    rows = replay(_scripted("lost", "a"), meta, budgets=(1.0,), clock=lambda: float(next(ticks)))
+    assert measure(rows, meta, _rulers(meta), (1.0,), own_time=True)["regret"].tolist() == [MOST_REGRET] * 2
+    assert measure(rows, meta, _rulers(meta), (1.0,), own_time=False)["regret"].tolist() == [0.0] * 2
+
+
 def test_regret_over_time_never_rises_and_ends_where_the_budget_is_read() -> None:
     meta = make(World(tasks=3, configs=15, epochs=3))
     rows = replay(Shuffled(), meta, budgets=(4.0,), seeds=(0, 1))
