@@ -1,7 +1,6 @@
 """The command that runs a recommended plan."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -69,7 +68,7 @@ def tune(
         typer.echo("foretune: stopped before the end; the same command continues", err=True)
         return Exit.STOPPED_EARLY
     if report.adapter is None:
-        print("foretune: no trial gave an adapter; the table says how each ended", file=sys.stderr)
+        typer.echo("foretune: no trial gave an adapter; the table says how each ended", err=True)
         return Exit.NO
     console.print(f"The best adapter lies in {report.adapter}", soft_wrap=True)
     return Exit.DONE
