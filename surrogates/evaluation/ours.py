@@ -60,8 +60,7 @@ class TransferOnly:
         Returns:
             What plans for a task.
         """
-        left_out = {"without": self.without} if self.without else {}
-        recommender = Recommender.fit(others, seed=seed, **left_out)
+        recommender = Recommender.fit(others, seed=seed, without=self.without)
 
         def start(problem: Problem) -> Optimiser:
             """Plan; where the recommender refuses, nothing is run."""

@@ -90,12 +90,14 @@ def test_two_processes_find_what_one_finds(tables: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_data_ablations_are_compared_with_ours_whole(tables: Path) -> None:
+def test_ablations_are_compared_with_ours_whole(tables: Path) -> None:
     results = evaluate(
         tables, protocol=Protocol(budgets=(1.0,), seeds=1, methods=("transfer-only",), ablations=True)
     )
     names = {method.name for method in results.ablations[True]}
-    assert {"transfer-only", "no meta-features", "1/2 of the trials"} <= names
+    parts = {"no meta-features", "no cost", "no failure model", "no uncertainty", "1/2 of the trials"}
+    assert {"transfer-only", *parts} <= names
+    assert not any("left out" in note for note in results.notes)
     assert [title for title, _, _ in results.tables()] == ["Methods", "Without one part"]
 
 
