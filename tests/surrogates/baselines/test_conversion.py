@@ -100,3 +100,8 @@ def test_a_candidate_stands_for_itself_and_otherwise_the_nearest_allowed_one(
     distances = encoder.distances(encoder.encode([proposal]), complete)[0]
     assert allowed[chosen]
     assert distances[chosen] == distances[allowed].min()
+
+
+def test_choices_lie_at_the_middles_of_their_shares() -> None:
+    conversion = Conversion(Space({"rank": [4, 8, 16, 32]}))
+    assert [conversion.to_unit({"rank": rank})[0] for rank in (4, 8, 16, 32)] == [0.125, 0.375, 0.625, 0.875]

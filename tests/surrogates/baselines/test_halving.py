@@ -53,11 +53,25 @@ def test_asha_begins_a_config_only_when_none_is_in_the_best_third_of_its_rung(
         if begun < 40:
             assert below == highest
             assert below == 0 or step.candidate in promotable[below]
+        else:
+            waiting = {
+                rung
+                for rung, found in reached.items()
+                for place in found
+                if rung < 12
+                and place not in failed
+                and not any(place in found for found in _above(reached, rung))
+            }
+            assert below == (highest or max(waiting))
         begun += below == 0
         reached[step.epochs].append(step.candidate)
         if np.isnan(recorded.values[step.candidate, : step.epochs]).any():
             failed.add(step.candidate)
     assert begun == 40
+
+
+def _above(reached: dict[int, list[int]], rung: int) -> list[set[int]]:
+    return [set(found) for other, found in reached.items() if other > rung]
 
 
 def _told(losses: Array, place: int, rung: int, failed: set[int]) -> float:

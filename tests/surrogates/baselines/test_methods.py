@@ -79,7 +79,15 @@ def test_a_method_chooses_the_same_for_a_metric_and_for_its_negative(
 @each_method
 @pytest.mark.parametrize(
     ("known", "fresh", "max_epochs", "failures"),
-    [(1, 0, 9, 0.0), (0, 1, 1, 1.0), (2, 0, 2, 0.5), (8, 0, 6, 1.0), (0, 15, 3, 0.1), (6, 6, 1, 0.1)],
+    [
+        (1, 0, 9, 0.0),
+        (0, 1, 1, 1.0),
+        (2, 0, 2, 0.5),
+        (8, 0, 6, 1.0),
+        (0, 15, 3, 0.1),
+        (6, 6, 1, 0.1),
+        (0, 40, 9, 1.0),
+    ],
 )
 def test_a_method_works_with_few_candidates_few_epochs_and_failures(
     method: Method, known: int, fresh: int, max_epochs: int, failures: float, past: MetaDataset

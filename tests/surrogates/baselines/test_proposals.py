@@ -1,11 +1,15 @@
 """Whether what the libraries are told reaches what they propose, and past tasks what they choose."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 
 from orchestrator.contracts import Config
+from surrogates.baselines import dehb
+from surrogates.baselines.conversion import Conversion
 from surrogates.baselines.dehb import Dehb
 from surrogates.baselines.synetune import SyneTuneQuantile, SyneTuneZeroShot
 from surrogates.baselines.tpe import Tpe
@@ -110,3 +114,38 @@ def test_tpe_takes_a_failure_for_the_worst(past: MetaDataset) -> None:
     firsts = _firsts(run(Tpe().learn(past, seed=0), broken, most=120))
     assert fails[firsts[:15]].mean() > 0.2
     assert fails[firsts[15:45]].mean() < 0.5 * fails[firsts[:15]].mean()
+
+
+def test_tpe_learns_of_a_candidate_under_its_own_values(
+    past: MetaDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studies: list[optuna.Study] = []
+    create = optuna.create_study
+
+    def kept(**options: Any) -> optuna.Study:
+        studies.append(create(**options))
+        return studies[-1]
+
+    monkeypatch.setattr(optuna, "create_study", kept)
+    recorded = _bowl(3, Direction.MINIMISE)
+    steps = run(Tpe().learn(past, seed=0), recorded, most=40)
+    told = [trial.params["lr"] for trial in studies[0].trials if trial.state.name != "FAIL"]
+    assert told == [_lr(recorded.problem.candidates[place]) for place in _firsts(steps)]
+
+
+def test_dehb_keeps_the_candidate_that_was_run_in_its_population(
+    past: MetaDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversion, told = Conversion(past.space), list[float]()
+    axis = conversion.names.index("lr")
+    library = dehb._library()
+
+    class Kept(library):  # type: ignore[misc, valid-type]
+        def tell(self, job_info: dict[str, Any], result: dict[str, Any], replay: bool = False) -> None:
+            told.append(float(job_info["config"][axis]))
+            super().tell(job_info, result, replay)
+
+    monkeypatch.setattr(dehb, "_library", lambda: Kept)
+    recorded = _bowl(3, Direction.MINIMISE)
+    steps = run(Dehb().learn(past, seed=0), recorded, most=40)
+    assert told == [conversion.to_unit(recorded.problem.candidates[step.candidate])[axis] for step in steps]
