@@ -4,8 +4,8 @@
 
 Learns from a synthetic meta-dataset (made as in the tests), then asks distinct questions: in this process,
 through the actor and through HTTP, by 1 and by 8 callers (threads, each with a connection of its own), in a
-closed loop and with a pause between questions. With --peers: what Optuna and Syne Tune take to suggest one
-config, given the same past results. Prints a Markdown table; times in milliseconds.
+closed loop and with a pause between questions. With --peers: what Syne Tune and Optuna take for one
+suggestion on the same past data. Prints a Markdown table; times in milliseconds.
 """
 
 import argparse
@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -29,6 +28,7 @@ from surrogates.recommender import Recommender
 from surrogates.serving.client import SurrogateClient
 from surrogates.serving.http_client import HttpSurrogateClient
 from surrogates.serving.service import SurrogateService
+from surrogates.stepwise import Point, Problem
 from tests.surrogates.synthetic import World, make
 
 PAUSE_S = 0.25
@@ -103,65 +103,37 @@ def serve_rows(root: Path, seconds: float) -> list[str]:
     return rows
 
 
-def optuna_ms(meta: MetaDataset, repeats: int) -> list[float]:
-    """TPE with one past task's results as finished trials: it knows no other tasks."""
-    import optuna
+def peer_rows(meta: MetaDataset, suggestions: int) -> list[str]:
+    """What others take on the same past data for one suggestion, told their results so far."""
+    from surrogates.baselines.synetune import SyneTuneQuantile, SyneTuneZeroShot
+    from surrogates.baselines.tpe import Tpe
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
-    lr = optuna.distributions.FloatDistribution(1e-5, 1e-1, log=True)
-    rank = optuna.distributions.CategoricalDistribution([4, 8, 16, 32])
-    dropout = optuna.distributions.FloatDistribution(0.0, 0.2)
-    final = meta.points.groupby("trial_id")["value"].min()
-    for _, trial in meta.trials[~meta.trials["is_failure"]].iterrows():
-        config = meta.configs[trial["config_id"]]
-        study.add_trial(
-            optuna.trial.create_trial(
-                params={name: config[name] for name in ("lr", "rank", "dropout")},
-                distributions={"lr": lr, "rank": rank, "dropout": dropout},
-                value=float(final[trial["trial_id"]]),
-            )
-        )
-    taken = []
-    for _ in range(repeats):
-        start_s = time.perf_counter()
-        study.ask({"lr": lr, "rank": rank, "dropout": dropout})
-        taken.append(1000 * (time.perf_counter() - start_s))
-    return taken
-
-
-def syne_tune_ms(meta: MetaDataset, repeats: int) -> list[float]:
-    """ZeroShotTransfer's choice among the past configs, from all past tasks."""
-    import pandas as pd
-    from syne_tune.config_space import choice, loguniform, uniform
-    from syne_tune.optimizer.schedulers.transfer_learning import TransferLearningTaskEvaluations
-    from syne_tune.optimizer.schedulers.transfer_learning.zero_shot import ZeroShotTransfer
-
-    space = {"lr": loguniform(1e-5, 1e-1), "rank": choice([4, 8, 16, 32]), "dropout": uniform(0.0, 0.2)}
-    keys = sorted(meta.configs)
-    configs = pd.DataFrame([{name: meta.configs[key][name] for name in space} for key in keys])
-    final = meta.points.groupby("trial_id")["value"].min()
-    evaluations = {}
-    for task in meta.tasks:
-        rows = meta.trials[meta.trials["task_id"] == task.task_id].set_index("config_id")
-        values = rows.loc[keys, "trial_id"].map(final).fillna(final.max()).to_numpy()
-        evaluations[task.task_id] = TransferLearningTaskEvaluations(
-            configuration_space=space,
-            hyperparameters=configs,
-            objectives_names=["loss"],
-            objectives_evaluations=values[:, None, None, None],
-        )
-    start_s = time.perf_counter()
-    searcher: Any = ZeroShotTransfer(
-        space, transfer_learning_evaluations=evaluations, metric="loss", mode="min"
+    target = meta.tasks[0]
+    others = meta.without([target.task_id])
+    candidates = tuple(meta.configs[key] for key in sorted(meta.configs))
+    problem = Problem(
+        features=target.features,
+        candidates=candidates,
+        budget_s=1e9,
+        max_epochs=meta.max_epochs,
+        direction=meta.direction,
     )
-    print(f"Syne Tune: fitted in {time.perf_counter() - start_s:.1f} s")
-    taken = []
-    for number in range(repeats):
-        start_s = time.perf_counter()
-        searcher.get_config(trial_id=number) if hasattr(searcher, "get_config") else searcher.suggest()
-        taken.append(1000 * (time.perf_counter() - start_s))
-    return taken
+    rows = []
+    for method in (SyneTuneZeroShot(), SyneTuneQuantile(), Tpe()):
+        started_s = time.perf_counter()
+        optimiser = method.learn(others, seed=0)(problem)
+        learned_s = time.perf_counter() - started_s
+        taken = []
+        for number in range(suggestions):
+            started_s = time.perf_counter()
+            step = optimiser.ask()
+            taken.append(1000 * (time.perf_counter() - started_s))
+            if step is None:
+                break
+            points = [Point(epoch=step.epochs, value=1.0 + 0.01 * number, cost_s=1.0)]
+            optimiser.tell(step, points, failed=False)
+        rows.append(row(f"{method.name}, a suggestion (learned and started in {learned_s:.1f} s)", taken))
+    return rows
 
 
 def main() -> None:
@@ -202,8 +174,7 @@ def main() -> None:
         rows.append(row("service without Ray, the same question again", again[1:]))
         rows += serve_rows(root, chosen.seconds)
     if chosen.peers:
-        rows.append(row("Optuna TPE, `ask`", optuna_ms(meta, 30)))
-        rows.append(row("Syne Tune ZeroShotTransfer, a config", syne_tune_ms(meta, 5)))
+        rows += peer_rows(meta, 40)
     cores, load = os.cpu_count(), os.getloadavg()[0]
     print(f"{platform.processor() or platform.machine()}, {cores} cores, load {load:.1f}")
     print(

@@ -35,6 +35,8 @@ from surrogates.serving.values import Reader, UnreadableError, Writer
 _FORMAT = 1
 _STATE, _ARRAYS, _DIGESTS = "state.json", "arrays.safetensors", "digests.json"
 _PREFIX = "state-"
+_NOT_SAVED = frozenset({"baselines", "evaluation", "interchange"})
+"""Parts of this package of which no recommender holds anything."""
 KEPT = 2
 """States that stay on disk: the one that answers and the one before it."""
 
@@ -163,10 +165,12 @@ def drop_old(states: Path) -> None:
 
 @cache
 def made_by_this_code() -> str:
-    """Return a digest of this package's code and of the libraries whose numbers it keeps."""
+    """Return a digest of the code that makes recommenders and of the libraries whose numbers it keeps."""
     package = Path(__file__).parents[1]
     hasher = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
+        if path.relative_to(package).parts[0] in _NOT_SAVED:
+            continue
         hasher.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     hasher.update(f"lightgbm {lightgbm.__version__}, numpy {np.__version__}".encode())
     return hasher.hexdigest()
@@ -181,3 +185,6 @@ def _checked_files(folder: Path) -> dict[str, bytes]:
         if hashlib.sha256(content).hexdigest() != said["digests"][name]:
             raise UnreadableError(f"{name} is damaged")
     return files
+
+
+made_by_this_code()  # now: later, the files may be those of a release that was put in place meanwhile
