@@ -47,7 +47,13 @@ class Box:
 
 
 def from_folder(folder: Path) -> Box:
-    """Read a folder: tabular, offline, or with one table a task.
+    """Read a folder of Syne Tune's repository.
+
+    Args:
+        folder: In its tabular layout, its offline one, or with one table a task.
+
+    Returns:
+        The blackbox.
 
     Raises:
         InputError: It is no blackbox, or is damaged.
@@ -92,7 +98,13 @@ def from_folder(folder: Path) -> Box:
 
 
 def from_objects(blackboxes: Mapping[str, Any]) -> Box:
-    """Read task name to ``BlackboxTabular`` or ``BlackboxOffline``.
+    """Read Syne Tune's own objects.
+
+    Args:
+        blackboxes: Task name to ``BlackboxTabular`` or ``BlackboxOffline``.
+
+    Returns:
+        The blackbox.
 
     Raises:
         InputError: One of them holds no table, or they don't fit together.
