@@ -149,3 +149,11 @@ def test_dehb_keeps_the_candidate_that_was_run_in_its_population(
     recorded = _bowl(3, Direction.MINIMISE)
     steps = run(Dehb().learn(past, seed=0), recorded, most=40)
     assert told == [conversion.to_unit(recorded.problem.candidates[step.candidate])[axis] for step in steps]
+
+
+def test_dehb_goes_on_when_a_whole_rung_failed(past: MetaDataset) -> None:
+    recorded = _bowl(9, Direction.MINIMISE)
+    broken = Recording(
+        problem=recorded.problem, values=np.full(recorded.values.shape, np.nan), cost_s=recorded.cost_s
+    )
+    assert len(run(Dehb().learn(past, seed=0), broken)) == len(recorded.problem.candidates)
