@@ -3,4 +3,7 @@
 ``methods.QuickTune`` is what a comparison takes; importing it costs neither torch nor gpytorch.
 """
 
-__all__: list[str] = []
+__all__ = ["MOST_STEPS"]
+
+MOST_STEPS = 300
+"""Of the optimiser in meta-training."""

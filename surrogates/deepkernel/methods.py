@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from orchestrator.contracts import InputError, NothingLearnedError
+from surrogates.deepkernel import MOST_STEPS
 from surrogates.metadataset import MetaDataset
 from surrogates.stepwise import Start
 
@@ -25,7 +26,7 @@ class QuickTune:
     """Quick-Tune: expected improvement at the next fidelity over its predicted seconds, step by step."""
 
     arm: Arm | str
-    most_steps: int = 300
+    most_steps: int = MOST_STEPS
     """Of the optimiser in meta-training."""
 
     def __post_init__(self) -> None:

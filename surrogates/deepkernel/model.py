@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from orchestrator.contracts import InputError
 from surrogates.data.normalisation import Array
 from surrogates.data.score_table import ScoreTable
+from surrogates.deepkernel import MOST_STEPS
 from surrogates.deepkernel.examples import Examples
 from surrogates.deepkernel.inputs import InputEncoder, Inputs, Questions, held_still, tensor
 from surrogates.deepkernel.process import DeepKernelProcess, Posterior
 from surrogates.deepkernel.training import (
-    MOST_STEPS,
     DeviationFactors,
     conditioning_set,
     meta_train,

@@ -20,7 +20,6 @@ from surrogates.deepkernel.process import DeepKernelProcess
 CONDITIONING = 1024
 """Most past examples that the process is conditioned on."""
 _BATCH = 128
-MOST_STEPS = 300
 _CHECK_EVERY = 20
 _PATIENCE = 120
 """Steps without a lower error before training ends."""

@@ -1,5 +1,7 @@
 """Quick-Tune's three arms at work, and the faults that its first implementation has."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -10,9 +12,10 @@ import pytest
 import torch
 
 from orchestrator.contracts import Config, InputError, NothingLearnedError
-from surrogates.data.normalisation import Direction
+from surrogates.data.normalisation import Array, Direction
+from surrogates.deepkernel.cost import CostNetwork
 from surrogates.deepkernel.methods import QuickTune
-from surrogates.deepkernel.search import Search
+from surrogates.deepkernel.search import Learned, Search
 from surrogates.metadataset import MetaDataset
 from surrogates.stepwise import Point, Problem, Start, Step
 from tests.surrogates.synthetic import SPACE, World, frames, make
@@ -149,6 +152,27 @@ def test_what_is_asked_must_be_told_before_the_next() -> None:
         search.tell(step, [Point(epoch=1, value=1.0, cost_s=1.0)], failed=False)
 
 
+def test_a_candidate_told_to_be_dear_comes_later() -> None:
+    learned = Learned.from_tasks(make(replace(WORLD, tasks=3)), seed=0, most_steps=5)
+    asked = problem()
+    first = Search(learned, asked, conditions=False, refits=False).ask()
+    assert first is not None
+    dear = first.candidate
+
+    class Dear(CostNetwork):
+        def __init__(self) -> None:
+            self.ratios = learned.costs.ratios
+
+        def full_s(self, configs: Array, features: Array | None) -> Array:
+            seconds = learned.costs.full_s(configs, features)
+            seconds[dear] *= 1e9
+            return seconds
+
+    search = Search(replace(learned, costs=Dear()), asked, conditions=False, refits=False)
+    order = [step.candidate for step in work(search)]
+    assert order.index(dear) > WORLD.configs / 2
+
+
 def test_a_failed_candidate_is_never_asked_again() -> None:
     search = opened("condition")
     step = search.ask()
@@ -165,6 +189,18 @@ def test_no_candidate_is_refused() -> None:
 def test_an_arm_that_does_not_exist_is_refused() -> None:
     with pytest.raises(InputError, match="transfer, condition, refit"):
         QuickTune(arm="guess")
+
+
+def test_without_gpytorch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surrogates.deepkernel.methods.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'foretune\[gp\]'"):
+        QuickTune(arm="refit").learn(make(WORLD), seed=0)
+
+
+def test_importing_the_methods_costs_neither_torch_nor_gpytorch() -> None:
+    look = "import sys, surrogates.deepkernel.methods; print({'torch', 'gpytorch'} & set(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "set()"
 
 
 def test_names_tell_the_arms_apart() -> None:
