@@ -149,7 +149,8 @@ def _own(box: Box, said: Supplement) -> Imported:
                 cost_s=values[EPOCH_COST],
             )
         )
-    return Imported(meta=said.meta(pd.concat(frames, ignore_index=True), configs), notes=())
+    points = pd.concat(frames, ignore_index=True).astype({"trial_id": "str", "epoch": "int64"})
+    return Imported(meta=said.meta(points, configs), notes=())
 
 
 def _own_configs(held: Table, said: Supplement) -> dict[str, Config]:

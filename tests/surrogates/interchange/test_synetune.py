@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -71,6 +72,14 @@ def test_export_reads_back_equal(meta: MetaDataset) -> None:
     with TemporaryDirectory() as folder:
         export_synetune(meta, Path(folder, "box"))
         assert_same(import_synetune(Path(folder, "box"), Reading()).meta, meta)
+
+
+def test_meta_dataset_of_failures_without_a_point_reads_back_equal(tmp_path: Path) -> None:
+    meta = make(World(tasks=2, configs=4, epochs=2))
+    trials = meta.trials.assign(is_failure=True, outcome="out_of_memory")
+    bare = replace(meta, trials=trials, points=meta.points.iloc[:0])
+    export_synetune(bare, tmp_path / "box")
+    assert_same(import_synetune(tmp_path / "box", Reading()).meta, bare)
 
 
 def test_syne_tune_loads_an_export_and_answers_with_our_curves(tmp_path: Path) -> None:
