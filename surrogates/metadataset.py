@@ -268,7 +268,8 @@ class MetaDataset:
         usable = self.trials[
             ~self.trials["is_failure"] & self.trials["trial_id"].isin(self.points["trial_id"])
         ]
-        return tuple(task for task in self.tasks if task.task_id not in set(usable["task_id"]))
+        fruitful = set(usable["task_id"])
+        return tuple(task for task in self.tasks if task.task_id not in fruitful)
 
     def without_failures(self) -> "MetaDataset":
         """Return the meta-dataset as if the trials that failed had never been run."""

@@ -24,6 +24,8 @@ _PSEUDO_TASKS = 1.0
 """The trees' word counts as much as so many tasks that ran the config."""
 _PRIOR_STRENGTH = 0.4
 """Of the prior weights against the rows, divided by the number of tasks."""
+_LEAST_WEIGHT = 0.1
+"""Share of all weights below which a voice is not worth its time."""
 _PRIOR_SEEN = np.array([0.5, 0.0, 0.0, 0.5])
 _PRIOR_FRESH = np.array([0.75, 0.0, 0.0])
 """A config that nobody ran, and models that nobody could test: part of the way to the average."""
@@ -84,13 +86,22 @@ def learn_blend(table: ScoreTable, left_out: LeftOut, told: Told) -> Blend:
     columns = _columns(told) * emphasis[:, None]
     targets = scores * emphasis
     run, alone = (told.behind > 0) & ~left_out.is_fresh, left_out.is_fresh
-    seen = nonnegative_weights(columns[run], targets[run], _PRIOR_SEEN, strength=strength)
-    fresh = nonnegative_weights(columns[alone, :3], targets[alone], _PRIOR_FRESH, strength=strength)
+    seen = _weights(columns[run], targets[run], _PRIOR_SEEN, strength)
+    fresh = _weights(columns[alone, :3], targets[alone], _PRIOR_FRESH, strength)
     deviations = np.full(table.scores.shape, np.nan)
     deviations[at] = scores - _blended(seen, fresh, told)
     if len(table.task_ids) == 1:
         deviations[table.is_run] = 0.0  # one task has nothing to deviate from
     return Blend(seen=seen, fresh=fresh, deviations=deviations)
+
+
+def _weights(columns: Array, targets: Array, prior: Array, strength: float) -> Array:
+    """Learn weights twice: a voice that hardly counts the first time is not asked again."""
+    first = nonnegative_weights(columns, targets, prior, strength=strength)
+    heard = first >= _LEAST_WEIGHT * first.sum()
+    weights = np.zeros(len(prior))
+    weights[heard] = nonnegative_weights(columns[:, heard], targets, prior[heard], strength=strength)
+    return weights
 
 
 def _columns(told: Told) -> Array:

@@ -17,7 +17,7 @@ from surrogates.models.kernel_parameters import learn_parameters, matern
 
 _MOST_ROWS = 2_000
 """Trials that predictions rest on; more are drawn from."""
-_MOST_LEARNED = 500
+_MOST_LEARNED = 400
 """Trials that the parameters are learned on."""
 
 

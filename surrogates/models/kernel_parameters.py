@@ -31,7 +31,7 @@ _PRIOR_FEATURE_SCALE = np.log(3.0)
 _PRIOR_SPREADS = (1.0, 1.5, 1.0)
 """Standard deviations, in log units, of the priors on config scales, variances and feature scales."""
 _BOUNDS = ((-3.0, 4.0), (-12.0, 4.0), (-1.5, 5.0))
-_MOST_STEPS = 60
+_MOST_STEPS = 40
 _IMPOSSIBLE = 1e10
 
 

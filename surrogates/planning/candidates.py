@@ -42,7 +42,7 @@ class Candidates:
     unknown_task: Array
     """The trees' scores for an unknown task, shape ``(P, F)``."""
     deviations: Array
-    """How each past task deviated from the prediction, or would have; shape ``(T, P, F)``."""
+    """How each past task deviated from the prediction, without what was a single run's own; ``(T, P, F)``."""
     cost_parts: Array
     """Log cost of an epoch against the task's mean, shape ``(P,)``."""
 
@@ -50,6 +50,11 @@ class Candidates:
     def is_seen(self) -> NDArray[np.bool_]:
         """Whether a past task ran it; shape ``(P,)``."""
         return self.places >= 0
+
+    def hears_trees(self, blend: Blend) -> bool:
+        """Return whether the trees' word on the task's meta-features counts for any of them."""
+        seen = self.is_seen
+        return bool((blend.seen[1] > 0 and seen.any()) or (blend.fresh[1] > 0 and not seen.all()))
 
 
 class CandidateMaker:
@@ -137,20 +142,17 @@ class CandidateMaker:
             [self._place_of.get(_key(self._space.restore(c)), -1) for c in configs], dtype=np.int64
         )
         seen = places >= 0
-        deviations = carried_deviations(
-            self._blend.deviations,
-            self._kernel.likeness(self._encoded, self._encoded),
-            self._kernel.likeness(encoded, self._encoded),
-        )
-        own = self._blend.deviations[:, places[seen]]
-        deviations[:, seen] = np.where(np.isnan(own), deviations[:, seen], own)
         return Candidates(
             configs=tuple(configs),
             encoded=encoded,
             places=places,
             projection=self._kernel.project(encoded, places),
             unknown_task=self._model.predict(encoded, None),
-            deviations=deviations,
+            deviations=carried_deviations(
+                self._blend.deviations,
+                self._kernel.likeness(self._encoded, self._encoded),
+                self._kernel.likeness(encoded, self._encoded),
+            ),
             cost_parts=np.where(seen, self._costs.config_parts[places], self._costs.parts_of(encoded)),
         )
 

@@ -29,8 +29,8 @@ _STARTS = 5
 """Candidates that are tried as the first, beside what thrift says."""
 _THRIFT_AFTER_START = 0.5
 _MOST_LOOKED_AT = 72
-_MOST_RESERVE = 4.0
-"""Budgets that plan and reserve fill at most."""
+_STRETCH = (1.5, 4.0)
+"""Budgets that plan and reserve fill, at least and at most."""
 _NO_GAIN = 1e-9
 _NO_COST_S = 1e-9
 
@@ -86,10 +86,10 @@ def build_portfolio(samples: Samples, budget_s: float, *, most: int) -> list[Pic
         At least one pick, in the order in which to run them.
 
     Raises:
-        InputError: The budget is too small for any candidate.
+        InputError: The budget is too small for any candidate, even if all went much faster than predicted.
     """
     least = smallest_budget_s(samples.cost_s)
-    if not budget_s >= least:
+    if not budget_s * _stretch(samples) >= least:
         raise InputError(
             f"a budget of {budget_s:g} s is too small for one epoch of any config; the smallest that would "
             f"do is {rounded_up(least)} s"
@@ -194,7 +194,7 @@ class _Draft:
 
     def reserve(self) -> None:
         """Go on as if there were as much time as in the fastest sample."""
-        self._budget_s *= min(1.0 / float(self._samples.factors.min()), _MOST_RESERVE)
+        self._budget_s *= _stretch(self._samples)
         self._is_reserve = True
         self.grow(_THRIFT_AFTER_START)
         self.fill()
@@ -207,14 +207,19 @@ class _Draft:
         return float(self._samples.weights @ self._best) + _ANYTIME_SHARE * area / self._budget_s
 
     def _middling(self) -> float:
-        """Return the expected best goodness so far, where less than the median's counts as the median's."""
-        return float(self._samples.weights @ np.maximum(self._best, 0.0))
+        """Return the expected best goodness so far; what is worse than the median config counts as that."""
+        return max(float(self._samples.weights @ self._best), 0.0)
 
     def _more(self) -> tuple[Array, NDArray[np.bool_]]:
         """Return the further cost of every candidate and fidelity, and whether it is new and affordable."""
         more_s = self._samples.cost_s - self._paid_s[:, None]
         new = np.arange(more_s.shape[1]) > self._level[:, None]
         return more_s, new & (self._spent_s + more_s <= self._budget_s)
+
+
+def _stretch(samples: Samples) -> float:
+    """Return how many budgets would do if all went as fast as in the fastest sample."""
+    return float(np.clip(1.0 / samples.factors.min(), *_STRETCH))
 
 
 def _promising(samples: Samples, budget_s: float) -> NDArray[np.int64]:

@@ -13,7 +13,14 @@ from surrogates.models.neighbours import weighted_scores
 from surrogates.plan import Choice, LearnedFrom, NearTask, Plan, Prediction
 from surrogates.planning.candidates import Candidates
 from surrogates.planning.parts import Part
-from surrogates.planning.portfolio import Pick, Samples, build_portfolio, expected_goodness
+from surrogates.planning.portfolio import (
+    Pick,
+    Samples,
+    build_portfolio,
+    expected_goodness,
+    rounded_up,
+    smallest_budget_s,
+)
 
 if TYPE_CHECKING:
     from surrogates.recommender import Recommender
@@ -71,15 +78,15 @@ class Question:
         Raises:
             InputError: The budget is too small for any candidate.
         """
-        most = _MOST_CHOICES if k is None else k
-        picks = build_portfolio(self._samples, budget_s, most=most)
+        picks = build_portfolio(self._samples, budget_s, most=_MOST_CHOICES if k is None else k)
+        least = smallest_budget_s(self._samples.cost_s)
         meta = self._learned.meta
         return Plan(
             budget_s=budget_s,
             choices=self._choices(picks),
             nearest_tasks=self._near_tasks(),
             strangeness=self._strangeness,
-            notes=(*self._learned.notes, *self._notes()),
+            notes=(*self._learned.notes, *self._notes(), *_too_small(budget_s, least)),
             learned_from=LearnedFrom(
                 tasks=len(meta.tasks),
                 trials=len(meta.trials),
@@ -98,7 +105,7 @@ class Question:
         trust = 1.0 if self._strangeness is None else float(np.clip(2.0 - self._strangeness, 0.0, 1.0))
         if np.isnan(self._features).all():
             trust = 0.0
-        if trust > 0 and max(learned.blend.seen[1], learned.blend.fresh[1]) > 0:
+        if trust > 0 and pool.hears_trees(learned.blend):
             told = learned.model.predict(pool.encoded, self._features)
             known = trust * told + (1.0 - trust) * unknown
         means, counts = weighted_scores(self._weights[None], learned.table.scores[:, pool.places])
@@ -185,8 +192,8 @@ class Question:
             notes.append(f"answered without the meta-features {', '.join(missing)}")
         if self._judgement is not None and self._judgement.score > 1:
             notes.append(
-                f"the task is unlike everything seen (strangeness {self._judgement.score:.2g}, most of all in "
-                f"{', '.join(self._judgement.reasons)}): meta-features count less, the average over past "
+                f"the task is unlike everything seen (strangeness {self._judgement.score:.2g}, most of all "
+                f"in {', '.join(self._judgement.reasons)}): meta-features count less, the average over past "
                 "tasks more"
             )
         elif np.isinf(self._learned.neighbourhood.bandwidth) and len(self._learned.meta.tasks) > 1:
@@ -194,6 +201,15 @@ class Question:
                 "likeness of tasks did not predict results among the past tasks: all of them count alike"
             )
         return notes
+
+
+def _too_small(budget_s: float, least: float) -> list[str]:
+    if budget_s >= least:
+        return []
+    return [
+        f"by what is predicted the budget is too small for one epoch of any config, {rounded_up(least)} s "
+        "would do: what is named is what to try if runs turn out faster"
+    ]
 
 
 def _prediction(metric: str, values: Array, weights: Array) -> Prediction:
