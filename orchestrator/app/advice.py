@@ -53,12 +53,12 @@ class Advice:
             "root": str(self.root),
             "answered_by": self.answered_by,
         }
-        return origin | self.plan.as_dict()
+        return origin | _content(self.plan)
 
     def as_peft(self) -> dict[str, Any]:
-        """Return the first choice in the words of peft and transformers; see ``peft_format.as_peft``."""
-        first = self.plan.choices[0]
-        return as_peft(first.config, first.epochs, base=self.base, task=self.task, settings=self.settings)
+        """Return the best choice in the words of peft and transformers; see ``peft_format.as_peft``."""
+        best = self.plan.best
+        return as_peft(best.config, best.epochs, base=self.base, task=self.task, settings=self.settings)
 
     def render(self) -> RenderableType:
         """Return the plan as tables for people."""
@@ -79,7 +79,7 @@ class TableAdvice:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan and where it comes from as JSON-like values."""
-        return {"root": str(self.root), "answered_by": self.answered_by} | self.plan.as_dict()
+        return {"root": str(self.root), "answered_by": self.answered_by} | _content(self.plan)
 
     def render(self) -> RenderableType:
         """Return the plan as tables for people."""
@@ -207,6 +207,11 @@ def _by(asker: Asker, answer: Answer) -> str:
     if answer.version == 0:
         return asker.name
     return f"{asker.name} (version {answer.version}, learned {answer.learned_at})"
+
+
+def _content(plan: Plan) -> dict[str, Any]:
+    """Return a plan as JSON-like values, with which of its choices to run if only one is run."""
+    return {"best_rank": plan.best.rank} | plan.as_dict()
 
 
 def _head(what: str, plan: Plan, root: Path, answered_by: str) -> str:

@@ -114,13 +114,13 @@ def quickstart(folder: Path, *, console: Console) -> Story:
         advice = recommend(str(new_task), BUDGET_S, root=root, k=3)
     console.print(advice.render())
 
-    _headline(console, f"6. Finetune {NEW_TASK}: the first choice, and the default config beside it", None)
+    _headline(console, f"6. Finetune {NEW_TASK}: the best choice, and the default config beside it", None)
     results = finetune(
         str(new_task),
         _contestants(advice),
         root=folder / "tuned" / NEW_TASK,
         like=spec,
-        epochs=advice.plan.choices[0].epochs,
+        epochs=advice.plan.best.epochs,
     )
     untrained = zero_shot(advice.task, advice.base, spec.training_settings())
     console.print(_comparison(untrained, results))
@@ -186,7 +186,7 @@ def _run_and_kill(root: Path, console: Console) -> None:
 
 def _contestants(advice: Advice) -> dict[str, Config]:
     """Return the configs to finetune with, by the labels of the comparison."""
-    return {"default config": advice.default_config, "recommended": advice.plan.choices[0].config}
+    return {"default config": advice.default_config, "recommended": advice.plan.best.config}
 
 
 def _comparison(untrained: SplitMetrics, results: list[FinetuneResult]) -> Table:

@@ -1,6 +1,5 @@
 """What a tuned plan came to, beside what was predicted."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.app.advice_view import brief
 from orchestrator.app.progress import duration
 from orchestrator.app.tuning_plan import StoredPlan, TuningLayout
-from orchestrator.contracts import Config, ConfigId, Scalar, config_id
+from orchestrator.contracts import ConfigId, config_id
 from orchestrator.metadataset.reader import MetaDatasetReader
 from surrogates.plan import Choice
 
@@ -196,7 +196,7 @@ def tune_report(
         key = config_id(choice.config)
         reached = _reached(choice, asked.get(key, 0), stored.plan.learned_from.direction, curves, trials)
         asked[key] = max(choice.epochs, asked.get(key, 0))
-        differs = _differing(choice.config, stored.default_config)
+        differs = brief(choice.config, stored.default_config)
         choices.append(TunedChoice(choice=choice, differs=differs, reached=reached))
     return TuneReport(
         out=layout.out,
@@ -237,14 +237,3 @@ def _reached(
         cost_s=float(costs["train_s"].sum() + costs["eval_s"].sum()),
         value=float(value) if len(values) else None,
     )
-
-
-def _differing(config: Config, default: Mapping[str, Any]) -> str:
-    """Return what of a config differs from the default."""
-    names = sorted(config.keys() | default.keys())
-    differing = [name for name in names if name in config and config[name] != default.get(name)]
-    return ", ".join(f"{name}={_shown(config[name])}" for name in differing) or "the default"
-
-
-def _shown(value: Scalar) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -14,7 +14,7 @@ from orchestrator.contracts import InputError
 
 
 class Format(enum.StrEnum):
-    """How the first choice is printed."""
+    """How the best single choice is printed."""
 
     PEFT = "peft"
 
@@ -107,7 +107,7 @@ def recommend(
         float, typer.Option(help="How many times faster that is than the devices on record.")
     ] = 1.0,
     fmt: Annotated[
-        Format | None, typer.Option("--format", help="Print the first choice for this library.")
+        Format | None, typer.Option("--format", help="Print the best single choice for this library.")
     ] = None,
     as_json: AsJson = False,
 ) -> int:
