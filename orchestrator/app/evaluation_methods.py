@@ -8,9 +8,6 @@ from surrogates.baselines import available
 from surrogates.evaluation.ours import TransferOnly
 from surrogates.stepwise import Method
 
-ARMS = ("transfer", "condition", "refit")
-"""What Quick-Tune makes of a new task's curves: nothing, a condition, new weights."""
-
 
 def all_methods() -> tuple[list[Method], list[str]]:
     """Return ours, the baselines and Quick-Tune's arms.
@@ -23,9 +20,9 @@ def all_methods() -> tuple[list[Method], list[str]]:
     if find_spec("gpytorch") is None:
         missing.append("Quick-Tune is left out: gpytorch is not installed; pip install 'foretune[gp]'")
     else:
-        from surrogates.deepkernel.methods import QuickTune
+        from surrogates.deepkernel.methods import Arm, QuickTune
 
-        methods += [QuickTune(arm=arm) for arm in ARMS]
+        methods += [QuickTune(arm=arm) for arm in Arm]
     return methods, missing
 
 
