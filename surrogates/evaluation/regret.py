@@ -75,7 +75,7 @@ def range_regret(loss: Array | float, best: float, worst: float) -> Array:
     """
     width = worst - best
     gap = np.asarray(loss, dtype=float) - best
-    return np.clip(gap / width if width > 0 else np.where(gap > 0, 1.0, 0.0), 0.0, 1.0)
+    return np.clip(gap, 0.0, width) / width if width > 0 else np.where(gap > 0, 1.0, 0.0)
 
 
 def metric_on_test(meta: MetaDataset) -> str | None:
