@@ -6,7 +6,7 @@ from rich.console import Console
 
 from orchestrator.app.advice_view import brief, render_plan
 from surrogates.plan import Plan
-from tests.support.tuning import CONFIGS, make_plan
+from tests.support.tuning import make_plan
 from workers.space import SearchSpace
 
 DEFAULT = SearchSpace.from_spec("tiny", {}).default()
@@ -57,7 +57,10 @@ def test_choice_in_reserve_is_said_to_be_so() -> None:
 def test_no_name_or_value_is_cut_in_a_hundred_columns() -> None:
     long = "lr_scheduler_type=constant_with_warmup"
     plan = make_plan([(0, 1)], configs=[{"lr_scheduler_type": "constant_with_warmup"}])
-    shown = printed(plan)
+    (choice,) = plan.choices
+    score = replace(choice.score, value=0.12, low=0.11, high=0.13)
+    report = replace(score, metric="eval_exact_match")
+    shown = printed(replace(plan, choices=(replace(choice, score=score, reports=(report,)),)))
     assert "…" not in shown
     assert long.startswith(next(word for word in shown.split() if word.startswith("lr_scheduler_type=")))
 
