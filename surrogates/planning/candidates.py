@@ -20,9 +20,9 @@ from surrogates.models.neighbours import weighted_scores
 from surrogates.models.performance import PerformanceModel
 from surrogates.planning.constraints import Constraints
 
-_MOST_SEEN = 96
-_MOST_CHEAP = 16
-_MOST_FRESH = 48
+_MOST_SEEN = 64
+_MOST_CHEAP = 8
+_MOST_FRESH = 40
 _DRAWS = 512
 _CONSTRAINED_DRAWS = 2048
 """Most of them may be ruled out."""
@@ -51,10 +51,9 @@ class Candidates:
         """Whether a past task ran it; shape ``(P,)``."""
         return self.places >= 0
 
-    def hears_trees(self, blend: Blend) -> bool:
-        """Return whether the trees' word on the task's meta-features counts for any of them."""
-        seen = self.is_seen
-        return bool((blend.seen[1] > 0 and seen.any()) or (blend.fresh[1] > 0 and not seen.all()))
+    def hearing_trees(self, blend: Blend) -> NDArray[np.bool_]:
+        """Return for which of them the trees' word on the task's meta-features counts; shape ``(P,)``."""
+        return np.asarray(np.where(self.is_seen, blend.seen[1] > 0, blend.fresh[1] > 0))
 
 
 class CandidateMaker:

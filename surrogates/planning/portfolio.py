@@ -25,7 +25,7 @@ _THRIFTS = (0.0, 0.5, 1.0)
 """Powers of the cost by which a gain is divided: each gives a portfolio, the first of the best is taken."""
 _ANYTIME_SHARE = 0.1
 """What being good early counts against being good by the end."""
-_STARTS = 5
+_STARTS = 3
 """Candidates that are tried as the first, beside what thrift says."""
 _THRIFT_AFTER_START = 0.5
 _MOST_LOOKED_AT = 72
@@ -59,7 +59,7 @@ class Samples:
     def averaged(self) -> "Samples":
         """Return one sample, in which all is as expected."""
         return Samples(
-            goodness=np.tensordot(self.weights, self.goodness, axes=1)[None],
+            goodness=_mean(self, self.goodness)[None],
             weights=np.ones(1),
             cost_s=self.cost_s,
             factors=np.ones(1),
@@ -144,6 +144,7 @@ class _Draft:
 
     def __init__(self, samples: Samples, budget_s: float, most: int) -> None:
         self._samples, self._budget_s, self._most = samples, budget_s, most
+        self._levels = np.arange(samples.cost_s.shape[1])
         self._level = np.full(len(samples.cost_s), -1)
         self._paid_s = np.zeros(len(samples.cost_s))
         self._best = np.full(len(samples.weights), WORST_GOODNESS)
@@ -153,31 +154,28 @@ class _Draft:
 
     def add(self, candidate: int, fidelity: int) -> None:
         """Run a candidate up to a fidelity, from where it is."""
-        samples = self._samples
-        costs = samples.cost_s[candidate]
-        start_s = self._spent_s - self._paid_s[candidate]
-        before_s = self._paid_s[candidate]
-        for at in range(self._level[candidate] + 1, fidelity + 1):
-            self._area += self._middling() * (costs[at] - before_s)
-            within = (start_s + costs[at]) * samples.factors <= self._budget_s
-            values = np.where(within, samples.goodness[:, candidate, at], WORST_GOODNESS)
-            self._best = np.maximum(self._best, values)
-            before_s = costs[at]
-        cost_s = float(costs[fidelity] - self._paid_s[candidate])
+        samples, paid_s = self._samples, self._paid_s[candidate]
+        new = slice(int(self._level[candidate]) + 1, fidelity + 1)
+        costs = samples.cost_s[candidate, new]
+        within = (self._spent_s - paid_s + costs) * samples.factors[:, None] <= self._budget_s
+        values = np.where(within, samples.goodness[:, candidate, new], WORST_GOODNESS)
+        best = np.maximum.accumulate(np.concatenate([self._best[:, None], values], axis=1), axis=1)
+        before = _middling(samples.weights @ best[:, :-1])
+        self._area += float(before @ np.diff(costs, prepend=paid_s))
+        self._best = best[:, -1]
+        cost_s = float(costs[-1] - paid_s)
         self.picks.append(
             Pick(candidate=candidate, fidelity=fidelity, cost_s=cost_s, is_reserve=self._is_reserve)
         )
         self._spent_s += cost_s
-        self._level[candidate], self._paid_s[candidate] = fidelity, costs[fidelity]
+        self._level[candidate], self._paid_s[candidate] = fidelity, costs[-1]
 
     def grow(self, thrift: float) -> None:
         """Add what gains most, divided by a power of its cost, until nothing gains or fits."""
         while len(self.picks) < self._most:
             more_s, affordable = self._more()
             reached = _reached(self._samples, more_s, self._budget_s, self._spent_s)
-            gains = np.tensordot(
-                self._samples.weights, np.maximum(reached - self._best[:, None, None], 0.0), axes=1
-            )
+            gains = _mean(self._samples, np.maximum(reached - self._best[:, None, None], 0.0))
             gains = np.where(affordable, gains, 0.0)
             if float(gains.max()) <= _NO_GAIN:
                 return
@@ -185,7 +183,7 @@ class _Draft:
 
     def fill(self) -> None:
         """Spend what is left of the budget on what is good on the whole: the samples are exhausted."""
-        plain = np.tensordot(self._samples.weights, self._samples.goodness, axes=1)
+        plain = _mean(self._samples, self._samples.goodness)
         while len(self.picks) < self._most:
             _, affordable = self._more()
             if not affordable.any():
@@ -203,18 +201,25 @@ class _Draft:
         """Return the expected best by the end, plus a share of its average over the time until there."""
         if not self.picks:
             return -np.inf
-        area = self._area + self._middling() * (self._budget_s - self._spent_s)
-        return float(self._samples.weights @ self._best) + _ANYTIME_SHARE * area / self._budget_s
-
-    def _middling(self) -> float:
-        """Return the expected best goodness so far; what is worse than the median config counts as that."""
-        return max(float(self._samples.weights @ self._best), 0.0)
+        end = float(self._samples.weights @ self._best)
+        area = self._area + max(end, 0.0) * (self._budget_s - self._spent_s)
+        return end + _ANYTIME_SHARE * area / self._budget_s
 
     def _more(self) -> tuple[Array, NDArray[np.bool_]]:
         """Return the further cost of every candidate and fidelity, and whether it is new and affordable."""
         more_s = self._samples.cost_s - self._paid_s[:, None]
-        new = np.arange(more_s.shape[1]) > self._level[:, None]
+        new = self._levels > self._level[:, None]
         return more_s, new & (self._spent_s + more_s <= self._budget_s)
+
+
+def _middling(expected: Array) -> Array:
+    """Return expected goodness where what is worse than the median config counts as that."""
+    return np.maximum(expected, 0.0)
+
+
+def _mean(samples: Samples, values: Array) -> Array:
+    """Return the mean over the samples; shape ``(P, F)`` from ``(S, P, F)``."""
+    return np.asarray((samples.weights @ values.reshape(len(values), -1)).reshape(values.shape[1:]))
 
 
 def _stretch(samples: Samples) -> float:
@@ -231,7 +236,7 @@ def _promising(samples: Samples, budget_s: float) -> NDArray[np.int64]:
     if count <= _MOST_LOOKED_AT:
         return np.arange(count)
     affordable = samples.cost_s <= budget_s
-    plain = np.where(affordable, np.tensordot(samples.weights, samples.goodness, axes=1), -np.inf)
+    plain = np.where(affordable, _mean(samples, samples.goodness), -np.inf)
     rate = (plain - WORST_GOODNESS) / np.maximum(samples.cost_s, _NO_COST_S)
     somewhere = np.where(affordable, samples.goodness, -np.inf).max(axis=2)
     kept = [
@@ -245,7 +250,7 @@ def _promising(samples: Samples, budget_s: float) -> NDArray[np.int64]:
 def _good_starts(samples: Samples, budget_s: float) -> list[tuple[int, int]]:
     """Return the candidates with the best expectation alone, each as far as the budget lets it."""
     reached = _reached(samples, samples.cost_s, budget_s, 0.0)
-    plain = np.where(samples.cost_s <= budget_s, np.tensordot(samples.weights, reached, axes=1), -np.inf)
+    plain = np.where(samples.cost_s <= budget_s, _mean(samples, reached), -np.inf)
     far = np.argmax(plain, axis=1)
     alone = plain[np.arange(len(plain)), far]
     order = np.argsort(-alone, kind="stable")[:_STARTS]

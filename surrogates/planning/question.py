@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from surrogates.data.normalisation import Array, to_loss
 from surrogates.models.blend import Told
@@ -101,13 +102,14 @@ class Question:
         """Return the predicted scores, shape ``(P, F)``."""
         learned, pool = self._learned, self._pool
         unknown = pool.unknown_task
-        known = unknown
         trust = 1.0 if self._strangeness is None else float(np.clip(2.0 - self._strangeness, 0.0, 1.0))
         if np.isnan(self._features).all():
             trust = 0.0
-        if trust > 0 and pool.hears_trees(learned.blend):
-            told = learned.model.predict(pool.encoded, self._features)
-            known = trust * told + (1.0 - trust) * unknown
+        known = unknown.copy()
+        asked = pool.hearing_trees(learned.blend) & (trust > 0)
+        if asked.any():
+            told = learned.model.predict(pool.encoded[asked], self._features)
+            known[asked] = trust * told + (1.0 - trust) * unknown[asked]
         means, counts = weighted_scores(self._weights[None], learned.table.scores[:, pool.places])
         seen = pool.is_seen[:, None]
         return learned.blend.combine(
@@ -128,10 +130,11 @@ class Question:
         distances = learned.maker.distances(encoded)
         regrets = 1.0 - expected_goodness(self._samples, picks)
         near = self._nearest_order()[:_EVIDENCE_TASKS]
+        predictions = self._predictions(at, np.array([pick.fidelity for pick in picks]))
         choices = []
         for rank, pick in enumerate(picks):
             epochs = int(learned.table.epochs[pick.fidelity])
-            score, *reports = self._predictions(pick)
+            score, *reports = predictions[rank]
             choices.append(
                 Choice(
                     rank=rank + 1,
@@ -149,22 +152,28 @@ class Question:
             )
         return tuple(choices)
 
-    def _predictions(self, pick: Pick) -> list[Prediction]:
-        """Return the metric and the reports as each past task would read the sampled scores."""
+    def _predictions(
+        self, candidates: NDArray[np.int64], fidelities: NDArray[np.int64]
+    ) -> list[list[Prediction]]:
+        """Return, choice by choice, the metric and the reports as each past task would read the samples."""
         learned = self._learned
-        scores = self._sampled[:, pick.candidate, pick.fidelity]
+        scores = self._sampled[:, candidates, fidelities].T
         weights = self._weights
-        if len(scores) == 1:
+        if scores.shape[1] == 1:
             scores, weights = scores + _LONE_NODES * learned.model.spread, _LONE_WEIGHTS
         pairs = np.outer(self._weights, weights).ravel()
         scales, meta = learned.table.scales, learned.meta
-        losses = np.concatenate([scale.loss_at(scores) for scale in scales])
-        predictions = [_prediction(meta.metric, to_loss(losses, meta.direction), pairs)]
+        read = {meta.metric: to_loss(np.stack([scale.loss_at(scores) for scale in scales]), meta.direction)}
         for name in meta.reports:
-            values = np.concatenate([scale.report_at(name, scores) for scale in scales])
-            if np.isfinite(values).any():
-                predictions.append(_prediction(name, values, pairs))
-        return predictions
+            read[name] = np.stack([scale.report_at(name, scores) for scale in scales])
+        return [
+            [
+                _prediction(name, values[:, place].ravel(), pairs)
+                for name, values in read.items()
+                if name == meta.metric or np.isfinite(values[:, place]).any()
+            ]
+            for place in range(len(candidates))
+        ]
 
     def _nearest_order(self) -> list[int]:
         known = np.where(np.isnan(self._distances), np.inf, self._distances)
