@@ -13,7 +13,7 @@ from orchestrator.app.evaluation_report import NO_PICTURES, can_draw, write_repo
 from orchestrator.app.evaluation_results import Evaluation
 from orchestrator.app.evaluation_runs import Player, Say, processes
 from orchestrator.contracts import InputError, NothingLearnedError
-from surrogates.data.store import is_tables, read_meta
+from surrogates.data.store import read_meta
 from surrogates.evaluation.ablations import ablations
 from surrogates.evaluation.ours import OURS
 from surrogates.evaluation.regret import TaskRulers, measure, metric_on_test, rulers
@@ -22,8 +22,8 @@ from surrogates.evaluation.statistics import smallest_p
 from surrogates.evaluation.summary import MethodSummary, summarise
 from surrogates.metadataset import ROOT_REPORTS, MetaDataset
 
-ROOT_METRIC = "eval_loss"
-"""What decides on a sweep's root, unless another metric is asked for."""
+_REPORTS = (*ROOT_REPORTS, "test_loss", "test_exact_match", "test_token_f1")
+"""Of a sweep's root: what an incumbent is also told in, above all what is measured on the test split."""
 MOST_JOBS = 2
 SURE = 0.05
 """A p that is usually called significant."""
@@ -87,7 +87,7 @@ def evaluate(
     """
     how = protocol or Protocol()
     methods, notes = chosen_methods(how.methods)
-    meta = _load(path, metric)
+    meta = read_meta(path, metric, reports=_REPORTS)
     tasks = judged_tasks(meta)
     notes += [f"{task.name} is not judged: no trial there worked" for task in meta.tasks if task not in tasks]
     folder = out or path / "evaluation"
@@ -137,14 +137,6 @@ def evaluate(
     )
     write_report(results, compared, parts, meta, measured_by)
     return results
-
-
-def _load(path: Path, metric: str | None) -> MetaDataset:
-    """Read curves, with all that is reported on the test split."""
-    if is_tables(path):
-        return read_meta(path, metric)
-    reports = (*ROOT_REPORTS, "test_loss", "test_exact_match", "test_token_f1")
-    return MetaDataset.from_root(path, metric or ROOT_METRIC, reports=reports)
 
 
 def _both_clocks(

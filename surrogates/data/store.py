@@ -27,7 +27,7 @@ from surrogates.data.description import Description
 from surrogates.data.folders import whole_folder
 from surrogates.data.space import Space
 from surrogates.data.tables import PastTask, require_columns
-from surrogates.metadataset import MetaDataset
+from surrogates.metadataset import ROOT_REPORTS, MetaDataset
 
 FORMAT = 1
 COST = "cost_s"
@@ -48,12 +48,15 @@ def is_tables(folder: Path) -> bool:
     return (folder / _TABLE).is_file()
 
 
-def read_meta(path: Path | str, metric: str | None = None) -> MetaDataset:
+def read_meta(
+    path: Path | str, metric: str | None = None, *, reports: Sequence[str] = ROOT_REPORTS
+) -> MetaDataset:
     """Read a meta-dataset from a folder of tables or from a sweep's root.
 
     Args:
         path: The folder.
         metric: What decides; None: what the tables say, and ``eval_loss`` of a root.
+        reports: Columns of a root's curves that are kept beside it; tables have their own.
 
     Returns:
         The meta-dataset.
@@ -64,7 +67,7 @@ def read_meta(path: Path | str, metric: str | None = None) -> MetaDataset:
     """
     folder = Path(path)
     if not is_tables(folder):
-        return MetaDataset.from_root(folder) if metric is None else MetaDataset.from_root(folder, metric)
+        return MetaDataset.from_root(folder, metric or "eval_loss", reports=reports)
     meta = read_tables(folder)
     if metric not in (None, meta.metric):
         raise InputError(
