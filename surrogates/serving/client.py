@@ -1,7 +1,7 @@
 """Asking the surrogate actor: plain values over the wire, plans and our own errors on this side."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,16 +9,16 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError
 
-from orchestrator.contracts import Config, InputError, Scalar
-from surrogates.plan import Plan
+from orchestrator.contracts import Config, InputError
 from surrogates.serving.actor import NAMESPACE, SurrogateActor, actor_name
-from surrogates.serving.questions import Answer, SurrogateUnavailableError, decode, question
+from surrogates.serving.asking import Caller
+from surrogates.serving.questions import Answer, SurrogateUnavailableError, decode
 from surrogates.serving.service import ELSEWHERE, Following, raise_error
 
 _TIMEOUT_S = 300.0
 
 
-class SurrogateClient:
+class SurrogateClient(Caller):
     """A surrogate actor's caller. Build it with ``connect`` or ``serve``, on an open connection to Ray.
 
     Args:
@@ -82,50 +82,6 @@ class SurrogateClient:
             client.stop()
             raise_error(info["error"])
         return client
-
-    def recommend(
-        self,
-        features: Mapping[str, float],
-        budget_s: float,
-        *,
-        candidates: Sequence[Config] | None = None,
-        k: int | None = None,
-        task_id: str | None = None,
-        base_fingerprint: str | None = None,
-        fixed: Mapping[str, Scalar] | None = None,
-        excluded: Mapping[str, Sequence[Scalar]] | None = None,
-    ) -> Plan:
-        """Ask for a plan; the arguments are those of ``questions.question``.
-
-        Args:
-            features: The task's meta-features.
-            budget_s: Seconds, above 0.
-            candidates: Configs to choose from; None: the surrogate's own.
-            k: At most so many choices.
-            task_id: The task's id, to leave its own results out.
-            base_fingerprint: The base model asked for.
-            fixed: Values that every choice must have.
-            excluded: Values, by name, that no choice may have.
-
-        Returns:
-            The plan.
-
-        Raises:
-            InputError: The question can't be answered.
-            NothingLearnedError: There is nothing to answer from.
-            SurrogateUnavailableError: The actor did not answer.
-        """
-        asked = question(
-            features,
-            budget_s,
-            candidates=candidates,
-            k=k,
-            task_id=task_id,
-            base_fingerprint=base_fingerprint,
-            fixed=fixed,
-            excluded=excluded,
-        )
-        return self.ask(asked).plan
 
     def ask(self, asked: Mapping[str, Any]) -> Answer:
         """Put a question that ``questions.question`` put together; raises as ``recommend``."""

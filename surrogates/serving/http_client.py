@@ -2,17 +2,17 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import requests
 
-from orchestrator.contracts import Config, InputError, Scalar
-from surrogates.plan import Plan
-from surrogates.serving.questions import KINDS, PLAN, Answer, SurrogateUnavailableError, decode, question
+from orchestrator.contracts import InputError
+from surrogates.serving.asking import Caller
+from surrogates.serving.questions import KINDS, PLAN, Answer, SurrogateUnavailableError, decode
 
 
-class HttpSurrogateClient:
+class HttpSurrogateClient(Caller):
     """A caller of ``foretune serve --http``.
 
     Args:
@@ -27,50 +27,6 @@ class HttpSurrogateClient:
         # A token of this caller's netrc must not take the place of the one that was given.
         self._session.trust_env = False
         self._session.headers["Authorization"] = f"Bearer {token}"
-
-    def recommend(
-        self,
-        features: Mapping[str, float],
-        budget_s: float,
-        *,
-        candidates: Sequence[Config] | None = None,
-        k: int | None = None,
-        task_id: str | None = None,
-        base_fingerprint: str | None = None,
-        fixed: Mapping[str, Scalar] | None = None,
-        excluded: Mapping[str, Sequence[Scalar]] | None = None,
-    ) -> Plan:
-        """Ask for a plan; the arguments are those of ``questions.question``.
-
-        Args:
-            features: The task's meta-features.
-            budget_s: Seconds, above 0.
-            candidates: Configs to choose from; None: the surrogate's own.
-            k: At most so many choices.
-            task_id: The task's id, to leave its own results out.
-            base_fingerprint: The base model asked for.
-            fixed: Values that every choice must have.
-            excluded: Values, by name, that no choice may have.
-
-        Returns:
-            The plan.
-
-        Raises:
-            InputError: The question can't be answered, or the token is wrong.
-            NothingLearnedError: There is nothing to answer from.
-            SurrogateUnavailableError: The server did not answer.
-        """
-        asked = question(
-            features,
-            budget_s,
-            candidates=candidates,
-            k=k,
-            task_id=task_id,
-            base_fingerprint=base_fingerprint,
-            fixed=fixed,
-            excluded=excluded,
-        )
-        return self.ask(asked).plan
 
     def ask(self, asked: Mapping[str, Any]) -> Answer:
         """Put a question that ``questions.question`` put together; raises as ``recommend``."""
