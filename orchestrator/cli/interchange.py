@@ -109,7 +109,7 @@ def export(
     force: Force = False,
     as_json: AsJson = False,
 ) -> int:
-    """Write a sweep's learning curves in another tool's format."""
+    """Write the learning curves of a sweep, or of tables, in another tool's format."""
     from orchestrator.app.interchange import Foreign, export_tables
 
     return _say(export_tables(source, Foreign(fmt.value), out, metric=metric, force=force), as_json)

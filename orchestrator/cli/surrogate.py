@@ -81,7 +81,10 @@ def recommend(
     ] = None,
     root: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Learn from this sweep; left out: the newest under ./runs."),
+        typer.Option(
+            metavar="DIR",
+            help="Learn from this sweep, or with --features from tables; left out: the newest under ./runs.",
+        ),
     ] = None,
     features: Annotated[
         Path | None,
@@ -111,7 +114,7 @@ def recommend(
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Say how to finetune on a new task: ranked configs with score, cost, and what they rest on."""
+    """Say how to finetune on a new task: a plan under a budget, with scores, costs and what they rest on."""
     budget_s = parse_budget(budget)
     demanded = (parse_fixed(fixed or ()), parse_excluded(excluded or ()))
     memory_bytes = None if gpu_memory is None else parse_size(gpu_memory, "--gpu-memory")
