@@ -7,6 +7,9 @@ from typing import Any
 from orchestrator.contracts import Config
 from surrogates.data.normalisation import Direction
 
+INTERVAL = 0.8
+"""Share of outcomes that a predicted interval is meant to hold."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:

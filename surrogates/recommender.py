@@ -13,7 +13,9 @@ from surrogates.data.score_table import build_table
 from surrogates.metadataset import MetaDataset
 from surrogates.models.blend import Blend, Told, learn_blend
 from surrogates.models.costs import CostModel
+from surrogates.models.deviations import carried_deviations
 from surrogates.models.failures import FailureModel
+from surrogates.models.intervals import learn_margin
 from surrogates.models.kernel import KernelModel
 from surrogates.models.neighbours import (
     Neighbourhood,
@@ -24,7 +26,7 @@ from surrogates.models.neighbours import (
 )
 from surrogates.models.performance import PerformanceModel
 from surrogates.models.strangeness import Strangeness
-from surrogates.plan import Plan
+from surrogates.plan import INTERVAL, Plan
 from surrogates.planning.candidates import CandidateMaker, Candidates
 from surrogates.planning.constraints import Constraints
 from surrogates.planning.evidence import Evidence
@@ -70,6 +72,14 @@ class Recommender:
         )
         self._past = past
         self.pool: Candidates = self.maker.pool(past, seed=seed)
+        alike = self.kernel.likeness(encoded, encoded)
+        self.margin = learn_margin(
+            self.table.scales,
+            self.table.scores[:, :, -1],
+            (self.table.scores - self.blend.deviations)[:, :, -1],
+            carried_deviations(self.blend.deviations, alike, alike)[:, :, -1],
+            nominal=INTERVAL,
+        )
         self.evidence = Evidence(meta, self.table)
         self._excluding: OrderedDict[str, Recommender] = OrderedDict()
         self._constrained: OrderedDict[Constraints, Candidates] = OrderedDict()

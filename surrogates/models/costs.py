@@ -1,10 +1,10 @@
 """The cost model: seconds of a run up to any fidelity, positive.
 
 The logarithm of a full run's seconds is a task's part plus a config's part. Seconds follow size in
-proportion, far beyond the sizes seen, so the task's part is linear in the meta-features, in one of them or in
-all, where that tells tasks left out better than the past tasks' mean does; trees could not extend it. What is
-told is the middle of what may come, as likely too little as too much; how far off it was on past tasks is kept
-beside it.
+proportion, far beyond the sizes seen, so the task's part is linear in the meta-features, in one of them or
+in all, where that tells tasks left out better than the past tasks' mean does; trees could not extend it. What
+is told is the middle of what may come, as likely too little as too much; how far off it was on past tasks is
+kept beside it.
 """
 
 from collections.abc import Callable

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from surrogates.data.normalisation import Array, to_loss
 from surrogates.models.blend import Told
 from surrogates.models.neighbours import weighted_scores
-from surrogates.plan import Choice, LearnedFrom, NearTask, Plan, Prediction
+from surrogates.plan import INTERVAL, Choice, LearnedFrom, NearTask, Plan, Prediction
 from surrogates.planning.candidates import Candidates
 from surrogates.planning.parts import Part
 from surrogates.planning.portfolio import (
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 _MOST_CHOICES = 40
 _EVIDENCE_TASKS = 3
-_LOW, _HIGH = 0.1, 0.9
-"""Ends of the predicted interval."""
+_LOW, _HIGH = 0.5 - INTERVAL / 2, 0.5 + INTERVAL / 2
 _LONE_NODES, _LONE_WEIGHTS = np.array([-1.28, 0.0, 1.28]), np.array([0.2, 0.6, 0.2])
 """With one past task there are no deviations between tasks; the model's error on configs stands in."""
 
@@ -163,12 +162,16 @@ class Question:
             scores, weights = scores + _LONE_NODES * learned.model.spread, _LONE_WEIGHTS
         pairs = np.outer(self._weights, weights).ravel()
         scales, meta = learned.table.scales, learned.meta
-        read = {meta.metric: to_loss(np.stack([scale.loss_at(scores) for scale in scales]), meta.direction)}
+        # Worse, as told, and better: the ends are read with the margin that past tasks turned out to need.
+        margins = np.array([-learned.margin, 0.0, learned.margin])
+        asked = scores[None] + margins[:, None, None]
+        losses = np.stack([scale.loss_at(asked) for scale in scales], axis=2)
+        read = {meta.metric: to_loss(losses, meta.direction)}
         for name in meta.reports:
-            read[name] = np.stack([scale.report_at(name, scores) for scale in scales])
+            read[name] = np.stack([scale.report_at(name, asked) for scale in scales], axis=2)
         return [
             [
-                _prediction(name, values[:, place].ravel(), pairs)
+                _prediction(name, values[:, place].reshape(len(margins), -1), pairs)
                 for name, values in read.items()
                 if name == meta.metric or np.isfinite(values[:, place]).any()
             ]
@@ -222,8 +225,10 @@ def _too_small(budget_s: float, least: float) -> list[str]:
 
 
 def _prediction(metric: str, values: Array, weights: Array) -> Prediction:
-    low, middle, high = _quantiles(values, weights, (_LOW, 0.5, _HIGH))
-    return Prediction(metric=metric, value=middle, low=low, high=high)
+    """Return a prediction from values read with the margin off, without it and with it, shape ``(3, n)``."""
+    (middle,) = _quantiles(values[1], weights, (0.5,))
+    ends = [*_quantiles(values[0], weights, (_LOW, _HIGH)), *_quantiles(values[2], weights, (_LOW, _HIGH))]
+    return Prediction(metric=metric, value=middle, low=min(ends), high=max(ends))
 
 
 def _quantiles(values: Array, weights: Array, shares: Sequence[float]) -> list[float]:

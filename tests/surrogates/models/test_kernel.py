@@ -94,7 +94,7 @@ def test_meta_features_that_tell_make_predictions_better_than_the_average_over_t
 
 
 def test_meta_features_that_say_nothing_are_hardly_heard() -> None:
-    model, table, features, configs = learned(UNTOLD)
+    model, _, features, configs = learned(UNTOLD)
     pool = model.project(configs, np.arange(len(configs)))
     apart = np.abs(model.predict(pool, features[0]) - model.predict(pool, features[1])).mean()
     told, _, known, same = learned(TOLD)
