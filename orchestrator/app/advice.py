@@ -141,7 +141,10 @@ def recommend(
                 pool, gpu_memory_bytes=demands.gpu_memory_bytes, task=task, base=base, settings=settings
             )
             asked["candidates"] = [dict(config) for config in kept]
-            notes.append(f"{len(pool) - len(kept)} of {len(pool)} configs do not fit into the GPU's memory")
+            if len(kept) < len(pool):
+                notes.append(
+                    f"{len(pool) - len(kept)} of {len(pool)} configs do not fit into the GPU's memory"
+                )
         answer = asker.ask(asked)
         answered_by = _by(asker, answer)
     plan = replace(answer.plan, notes=(*answer.plan.notes, *notes))
