@@ -1,38 +1,20 @@
 """Learns from a meta-dataset, once, and plans for tasks that nobody has tried: transfer only."""
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 
-import numpy as np
-
 from orchestrator.contracts import Config, InputError, NothingLearnedError, Scalar
-from surrogates.data.encoding import ConfigEncoder, FeatureEncoder
-from surrogates.data.normalisation import Array
-from surrogates.data.score_table import build_table
 from surrogates.metadataset import MetaDataset
-from surrogates.models.blend import Blend, Told, learn_blend
-from surrogates.models.costs import CostModel
-from surrogates.models.deviations import carried_deviations
-from surrogates.models.failures import FailureModel
-from surrogates.models.intervals import learn_margin
-from surrogates.models.kernel import KernelModel
-from surrogates.models.neighbours import (
-    Neighbourhood,
-    learn_bandwidth,
-    leave_one_out_weights,
-    task_distances,
-    weighted_scores,
-)
-from surrogates.models.performance import PerformanceModel
-from surrogates.models.strangeness import Strangeness
-from surrogates.plan import INTERVAL, Plan
-from surrogates.planning.candidates import CandidateMaker, Candidates
+from surrogates.plan import Plan
+from surrogates.planning.candidates import Candidates
 from surrogates.planning.constraints import Constraints
-from surrogates.planning.evidence import Evidence
+from surrogates.planning.knowledge import Knowledge
 from surrogates.planning.parts import Part
 from surrogates.planning.question import Question
-from surrogates.session import Arm, Session, open_session
+from surrogates.session import Arm, Session, checked_arm, planned_session
+from surrogates.stepwise import Problem
 
 _MOST_EXCLUDING = 8
 """Recommenders kept that leave out a task asked about; the one asked longest ago goes first."""
@@ -40,47 +22,13 @@ _MOST_CONSTRAINED = 8
 """Pools kept that leave out what a person rules out."""
 
 
-class Recommender:
+class Recommender(Knowledge):
     """What has been learned, ready to answer. Build it with ``fit``; safe to ask from several threads."""
 
     def __init__(
         self, meta: MetaDataset, *, seed: int, notes: Sequence[str], without: Collection[Part] = ()
     ) -> None:
-        self.meta = meta
-        self.without = frozenset(without)
-        self.notes = tuple(notes)
-        """What every plan has to say beside its own notes."""
-        self._seed = seed
-        encoder = ConfigEncoder(meta.space)
-        self.table = build_table(meta)
-        told = [task.features for task in meta.tasks]
-        self.features = FeatureEncoder.fitted(told, meta.learned_features)
-        self.strangeness = Strangeness(told, ignored=meta.machine_features)
-        past = self.features.encode(told)
-        encoded = encoder.encode([meta.configs[key] for key in self.table.config_ids])
-        self.neighbourhood = Neighbourhood(features=past, bandwidth=learn_bandwidth(past, self.table.scores))
-        self.model = PerformanceModel(encoded, past, self.table, seed=seed)
-        self.kernel = KernelModel(encoder, encoded, past, self.table.scores, seed=seed)
-        seconds = self.table.full_cost_s
-        if Part.COST in self.without:
-            seconds = np.where(np.isnan(seconds), np.nan, _row_means(seconds))
-        self.costs = CostModel(encoded, past, seconds, self.table.cost_shape, seed=seed)
-        self.failures = FailureModel(encoded, past, self.table.failure_shares, seed=seed)
-        self.blend = self._learn_blend(past)
-        self.maker = CandidateMaker(
-            meta, self.table, encoder, encoded, self.model, self.kernel, self.blend, self.costs
-        )
-        self._past = past
-        self.pool: Candidates = self.maker.pool(past, seed=seed)
-        alike = self.kernel.likeness(encoded, encoded)
-        self.margin = learn_margin(
-            self.table.scales,
-            self.table.scores[:, :, -1],
-            (self.table.scores - self.blend.deviations)[:, :, -1],
-            carried_deviations(self.blend.deviations, alike, alike)[:, :, -1],
-            nominal=INTERVAL,
-        )
-        self.evidence = Evidence(meta, self.table)
+        super().__init__(meta, seed=seed, notes=notes, without=without)
         self._excluding: OrderedDict[str, Recommender] = OrderedDict()
         self._constrained: OrderedDict[Constraints, Candidates] = OrderedDict()
         self._lock = threading.Lock()
@@ -173,8 +121,7 @@ class Recommender:
                 fixed=fixed,
                 excluded=excluded,
             )
-        if not (np.isfinite(budget_s) and budget_s > 0):
-            raise InputError(f"a budget must be above 0 s, got {budget_s:g}")
+        _check_budget(budget_s)
         if k is not None and k < 1:
             raise InputError(f"k must be at least 1, got {k}")
         self._refuse_other_base(base_fingerprint)
@@ -212,38 +159,35 @@ class Recommender:
             InputError: The budget, a candidate or the arm can't be used, or gpytorch is missing.
             NothingLearnedError: Nothing is left when the task itself is left out.
         """
-        return open_session(
-            self, features, budget_s, candidates=candidates, arm=arm, task_id=task_id, seed=seed
+        chosen = checked_arm(arm)
+        if chosen is Arm.TRANSFER_ONLY:
+            return planned_session(self.plan(features, budget_s, candidates=candidates, task_id=task_id))
+        _check_budget(budget_s)
+        learned = self if task_id not in self.table.task_ids else self._without(str(task_id))
+        # Also the pool of candidates is without the task: it holds the best configs of every past one.
+        pool = learned.pool if candidates is None else learned.maker.given(candidates)
+        problem = Problem(
+            features=features,
+            candidates=pool.configs,
+            budget_s=budget_s,
+            max_epochs=int(learned.table.epochs[-1]),
+            direction=learned.meta.direction,
         )
+        from surrogates.deepkernel.methods import QuickTune
+
+        optimiser = QuickTune(arm=chosen.value).learn(learned.meta, seed=seed)(problem)
+        return Session(chosen, optimiser, pool.configs, budget_s=budget_s)
 
     def _constrained_pool(self, constraints: Constraints) -> Candidates:
         with self._lock:
             found = self._constrained.get(constraints)
             if found is None:
-                found = self.maker.pool(self._past, seed=self._seed, constraints=constraints)
+                found = self.maker.pool(self.past_features, seed=self.seed, constraints=constraints)
                 self._constrained[constraints] = found
                 if len(self._constrained) > _MOST_CONSTRAINED:
                     self._constrained.popitem(last=False)
             self._constrained.move_to_end(constraints)
             return found
-
-    def _learn_blend(self, past: Array) -> Blend:
-        """Set what every model would have said of past tasks against what they turned out to be."""
-        rows, table = self.model.left_out, self.table
-        at = (rows.task, rows.config, rows.fidelity)
-        weights = leave_one_out_weights(task_distances(past, past), self.neighbourhood.bandwidth)
-        means, counts = weighted_scores(weights, table.scores)
-        asked = np.zeros(table.is_run.shape, dtype=bool)
-        asked[rows.task[rows.is_fresh], rows.config[rows.is_fresh]] = True
-        as_fresh = self.kernel.left_out_fresh(asked)
-        told = Told(
-            kernel=np.where(rows.is_fresh, as_fresh[at], self.kernel.left_out(table.is_run)[at]),
-            with_features=rows.with_features,
-            without_features=rows.without_features,
-            record=means[at],
-            behind=np.where(rows.is_fresh, 0.0, counts[at]),
-        )
-        return learn_blend(table, rows, told)
 
     def _refuse_other_base(self, base_fingerprint: str | None) -> None:
         known = self.meta.base_fingerprints
@@ -258,7 +202,7 @@ class Recommender:
             found = self._excluding.get(task_id)
             if found is None:
                 found = Recommender.fit(
-                    self.meta, seed=self._seed, exclude_task_ids=[task_id], without=self.without
+                    self.meta, seed=self.seed, exclude_task_ids=[task_id], without=self.without
                 )
                 self._excluding[task_id] = found
                 if len(self._excluding) > _MOST_EXCLUDING:
@@ -267,9 +211,6 @@ class Recommender:
             return found
 
 
-def _row_means(values: Array) -> Array:
-    """Return each row's mean over what is known, as a column; NaN where nothing is."""
-    known = ~np.isnan(values)
-    counts = known.sum(axis=1, keepdims=True)
-    sums = np.where(known, values, 0.0).sum(axis=1, keepdims=True)
-    return np.asarray(np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0))
+def _check_budget(budget_s: float) -> None:
+    if not (math.isfinite(budget_s) and budget_s > 0):
+        raise InputError(f"a budget must be above 0 s, got {budget_s:g}")

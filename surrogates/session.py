@@ -12,15 +12,12 @@ The arms ``condition`` and ``refit`` are Quick-Tune's, and need gpytorch.
 
 import enum
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from orchestrator.contracts import Config, ConfigId, InputError, config_id
-from surrogates.stepwise import Optimiser, Point, Problem, Sequenced, Step
-
-if TYPE_CHECKING:
-    from surrogates.recommender import Recommender
+from surrogates.plan import Plan
+from surrogates.stepwise import Optimiser, Point, Sequenced, Step
 
 
 class Arm(enum.StrEnum):
@@ -43,7 +40,7 @@ class Suggestion:
 
 
 class Session:
-    """One task, worked through step by step; one call at a time. Open it with ``open_session``.
+    """One task, worked through step by step; one call at a time. Open it with ``Recommender.session``.
 
     Args:
         arm: What the outcomes may change.
@@ -171,61 +168,16 @@ class Session:
         del self._pending[key]
 
 
-def open_session(
-    recommender: "Recommender",
-    features: Mapping[str, float],
-    budget_s: float,
-    *,
-    candidates: Sequence[Config] | None = None,
-    arm: Arm | str = Arm.TRANSFER_ONLY,
-    task_id: str | None = None,
-    seed: int = 0,
-) -> Session:
-    """Begin on a new task.
-
-    Args:
-        recommender: What has been learned.
-        features: The task's meta-features; missing ones are allowed for.
-        budget_s: Seconds of training and evaluation, above 0.
-        candidates: Configs to choose from; None: the past ones and fresh ones of the space.
-        arm: What the outcomes on the task may change.
-        task_id: The task's id; what is on record of it is left out.
-        seed: Of the arms that learn.
-
-    Returns:
-        The session.
-
-    Raises:
-        InputError: The budget, a candidate or the arm can't be used, or gpytorch is missing.
-        NothingLearnedError: Nothing is left when the task itself is left out.
-    """
-    chosen = _arm(arm)
-    if chosen is Arm.TRANSFER_ONLY:
-        plan = recommender.plan(features, budget_s, candidates=candidates, task_id=task_id)
-        configs = [choice.config for choice in plan.choices]
-        steps = [Step(candidate=place, epochs=choice.epochs) for place, choice in enumerate(plan.choices)]
-        planned = sum(not choice.is_reserve for choice in plan.choices)
-        return Session(chosen, Sequenced(steps), configs, budget_s=budget_s, planned=planned)
-    if not (math.isfinite(budget_s) and budget_s > 0):
-        raise InputError(f"a budget must be above 0 s, got {budget_s:g}")
-    if task_id is not None and task_id in recommender.table.task_ids:
-        # Also its pool of candidates, which holds the best configs of every past task.
-        recommender = recommender.fit(recommender.meta, seed=seed, exclude_task_ids=[task_id])
-    pool = recommender.pool if candidates is None else recommender.maker.given(candidates)
-    problem = Problem(
-        features=features,
-        candidates=pool.configs,
-        budget_s=budget_s,
-        max_epochs=int(recommender.table.epochs[-1]),
-        direction=recommender.meta.direction,
-    )
-    from surrogates.deepkernel.methods import QuickTune
-
-    optimiser = QuickTune(arm=chosen.value).learn(recommender.meta, seed=seed)(problem)
-    return Session(chosen, optimiser, pool.configs, budget_s=budget_s)
+def planned_session(plan: Plan) -> Session:
+    """Return the session that follows a plan, whatever comes of its steps."""
+    configs = [choice.config for choice in plan.choices]
+    steps = [Step(candidate=place, epochs=choice.epochs) for place, choice in enumerate(plan.choices)]
+    planned = sum(not choice.is_reserve for choice in plan.choices)
+    return Session(Arm.TRANSFER_ONLY, Sequenced(steps), configs, budget_s=plan.budget_s, planned=planned)
 
 
-def _arm(arm: Arm | str) -> Arm:
+def checked_arm(arm: Arm | str) -> Arm:
+    """Return the arm of that name, or raise ``InputError``."""
     try:
         return Arm(arm)
     except ValueError as err:

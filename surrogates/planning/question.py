@@ -1,9 +1,6 @@
 """One question: what is predicted for a task, and the plan that follows."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +10,7 @@ from surrogates.models.blend import Told
 from surrogates.models.neighbours import weighted_scores
 from surrogates.plan import INTERVAL, Choice, LearnedFrom, NearTask, Plan, Prediction
 from surrogates.planning.candidates import Candidates
+from surrogates.planning.knowledge import Knowledge
 from surrogates.planning.parts import Part
 from surrogates.planning.portfolio import (
     Pick,
@@ -22,9 +20,6 @@ from surrogates.planning.portfolio import (
     rounded_up,
     smallest_budget_s,
 )
-
-if TYPE_CHECKING:
-    from surrogates.recommender import Recommender
 
 _MOST_CHOICES = 40
 _EVIDENCE_TASKS = 3
@@ -37,12 +32,12 @@ class Question:
     """A task's meta-features against what has been learned.
 
     Args:
-        learned: The recommender.
+        learned: What has been learned.
         features: The task's meta-features.
         pool: The candidates.
     """
 
-    def __init__(self, learned: Recommender, features: Mapping[str, float], pool: Candidates) -> None:
+    def __init__(self, learned: Knowledge, features: Mapping[str, float], pool: Candidates) -> None:
         self._learned, self._pool = learned, pool
         self._features = learned.features.encode([features])[0]
         self._distances = learned.neighbourhood.distances(self._features)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from orchestrator.contracts import Config, InputError
 from surrogates.recommender import Recommender
-from surrogates.session import Arm, Session, Suggestion, open_session
+from surrogates.session import Arm, Session, Suggestion
 from surrogates.stepwise import Point, Sequenced, Step
 from tests.surrogates.synthetic import World, make
 
@@ -51,7 +51,7 @@ def test_transfer_only_session_follows_the_plan_whatever_it_is_told(
     recommender: Recommender, value: float, cost_s: float, failed: bool
 ) -> None:
     plan = recommender.plan(FEATURES, 40.0)
-    seen = to_the_end(open_session(recommender, FEATURES, 40.0), value, cost_s, failed=failed)
+    seen = to_the_end(recommender.session(FEATURES, 40.0), value, cost_s, failed=failed)
     # What lies beyond the budget by what was predicted is for those who have seconds left.
     expected = [c for c in plan.choices if not (c.is_reserve and cost_s == 1e9)]
     assert [(s.config, s.epochs) for s in seen] == [(c.config, c.epochs) for c in expected]
@@ -61,7 +61,7 @@ def test_transfer_only_session_follows_the_plan_whatever_it_is_told(
 def test_transfer_only_session_may_be_asked_by_several_workers_and_told_in_any_order(
     recommender: Recommender,
 ) -> None:
-    session = open_session(recommender, FEATURES, 40.0)
+    session = recommender.session(FEATURES, 40.0)
     first, second = session.ask(), session.ask()
     assert first is not None
     assert second is not None
@@ -148,16 +148,16 @@ def test_outcome_that_cannot_be_right_is_refused_and_can_be_told_again(
 
 def test_session_with_an_unknown_arm_or_no_budget_is_refused(recommender: Recommender) -> None:
     with pytest.raises(InputError, match="arm must be transfer-only, condition, refit, got 'magic'"):
-        open_session(recommender, FEATURES, 40.0, arm="magic")
+        recommender.session(FEATURES, 40.0, arm="magic")
     for arm in Arm:
         with pytest.raises(InputError, match="a budget must be above 0 s, got 0"):
-            open_session(recommender, FEATURES, 0.0, arm=arm)
+            recommender.session(FEATURES, 0.0, arm=arm)
 
 
 @pytest.mark.parametrize("arm", [Arm.CONDITION, Arm.REFIT])
 def test_arms_that_look_at_outcomes_go_one_epoch_at_a_time_until_the_budget_is_told(arm: Arm) -> None:
     small = Recommender.fit(make(World(tasks=3, configs=6, epochs=2)))
-    session = open_session(small, FEATURES, 3.0, candidates=small.pool.configs[:4], arm=arm)
+    session = small.session(FEATURES, 3.0, candidates=small.pool.configs[:4], arm=arm)
     seen = to_the_end(session, 0.5, 1.0, failed=False)
     assert len(seen) == 3
     assert all(s.epochs == s.from_epoch + 1 for s in seen)
