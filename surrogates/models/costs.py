@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.contracts import InputError
+from surrogates.data.encoding import ConfigEncoder
 from surrogates.data.normalisation import Array
-from surrogates.models.boosting import ROUNDS, Booster
+from surrogates.models.kernel import KernelModel
 
 _FEWEST_TASKS = 4
-_PSEUDO_TASKS = 1.0
 _CALIBRATION = (0.5, 2.0)
 _RIDGES = (1.0, 10.0)
 """Penalties on the squared slopes of a line in all meta-features."""
@@ -40,18 +41,26 @@ class CostModel:
     """Learned seconds.
 
     Args:
+        encoder: Of configs.
         configs: Encoded configs, shape ``(C, D)``.
         features: Encoded meta-features, shape ``(T, M)``.
         full_cost_s: Seconds of a full run, NaN where none was timed, shape ``(T, C)``.
         shape: Share of them that is gone at a fidelity, shape ``(F,)``.
-        seed: Of the trees.
+        seed: Of the draw among many trials.
 
     Raises:
         InputError: No epoch has a cost above 0.
     """
 
     def __init__(
-        self, configs: Array, features: Array, full_cost_s: Array, shape: Array, *, seed: int
+        self,
+        encoder: ConfigEncoder,
+        configs: Array,
+        features: Array,
+        full_cost_s: Array,
+        shape: Array,
+        *,
+        seed: int,
     ) -> None:
         if not (full_cost_s > 0).any():
             raise InputError(
@@ -60,22 +69,13 @@ class CostModel:
         self._shape = shape
         logs = np.log(full_cost_s)
         timed = ~np.isnan(logs)
-        tasks, columns = np.nonzero(timed)
         centred = logs - np.nanmean(
             np.where(timed.any(axis=1, keepdims=True), logs, 0.0), axis=1, keepdims=True
         )
-        self._booster = Booster(configs[columns], centred[tasks, columns], rounds=ROUNDS[2], seed=seed)
-        self._predicted_parts = self._booster.predict(configs)
-        counts = timed.sum(axis=0)
-        recorded = np.divide(
-            np.nansum(np.where(timed, centred, 0.0), axis=0),
-            counts,
-            out=np.zeros(len(configs)),
-            where=counts > 0,
-        )
-        self.config_parts = (counts * recorded + _PSEUDO_TASKS * self._predicted_parts) / (
-            counts + _PSEUDO_TASKS
-        )
+        # What a config costs is a smooth matter: a process tells it of configs that no task ran, too.
+        nothing = np.zeros((len(logs), 0))
+        self._kernel = KernelModel(encoder, configs, nothing, centred[:, :, None], seed=seed)
+        self.config_parts = self.parts_of(configs, np.arange(len(configs)))
         """Log cost of each past config against its task's mean; shape ``(C,)``."""
         known = timed.any(axis=1)
         parts = np.array([np.nanmean(row - self.config_parts) for row in logs[known]])
@@ -91,9 +91,17 @@ class CostModel:
         """How many times dearer than told each past task was, its own times left out; shape ``(T,)``."""
         self.factors[known] = ratios / self._factor
 
-    def parts_of(self, configs: Array) -> Array:
-        """Return the log cost of fresh configs against their task's mean; shape ``(P,)``."""
-        return self._booster.predict(configs)
+    def parts_of(self, configs: Array, places: NDArray[np.int64]) -> Array:
+        """Return the log cost of configs against their task's mean.
+
+        Args:
+            configs: Encoded, shape ``(P, D)``.
+            places: Their positions among the past configs, -1 for fresh ones, shape ``(P,)``.
+
+        Returns:
+            Shape ``(P,)``.
+        """
+        return self._kernel.predict(self._kernel.project(configs, places), None)[:, 0]
 
     def seconds(self, parts: Array, features: Array) -> Array:
         """Return seconds up to every fidelity.

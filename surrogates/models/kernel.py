@@ -96,11 +96,14 @@ class KernelModel:
         return self._combined(projection, told)
 
     def likeness(self, left: Array, right: Array) -> Array:
-        """Return how alike configs are in what tells scores, shape ``(n, m)``; 1 for equal ones.
+        """Return how alike configs are in what tells scores.
 
         Args:
             left: Encoded configs, shape ``(n, D)``.
             right: Encoded configs, shape ``(m, D)``.
+
+        Returns:
+            In [0, 1], 1 for equal ones, shape ``(n, m)``.
         """
         return matern(self._encoder.scaled_squares(left, right, self.parameters.config_scales))[0]
 

@@ -140,7 +140,6 @@ class CandidateMaker:
         places = np.array(
             [self._place_of.get(_key(self._space.restore(c)), -1) for c in configs], dtype=np.int64
         )
-        seen = places >= 0
         return Candidates(
             configs=tuple(configs),
             encoded=encoded,
@@ -152,7 +151,7 @@ class CandidateMaker:
                 self._kernel.likeness(self._encoded, self._encoded),
                 self._kernel.likeness(encoded, self._encoded),
             ),
-            cost_parts=np.where(seen, self._costs.config_parts[places], self._costs.parts_of(encoded)),
+            cost_parts=self._costs.parts_of(encoded, places),
         )
 
     def _fresh(self, seed: int, constraints: Constraints | None) -> list[Config]:

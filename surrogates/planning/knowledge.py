@@ -62,7 +62,7 @@ class Knowledge:
         seconds = self.table.full_cost_s
         if Part.COST in self.without:
             seconds = np.where(np.isnan(seconds), np.nan, _row_means(seconds))
-        self.costs = CostModel(encoded, past, seconds, self.table.cost_shape, seed=seed)
+        self.costs = CostModel(encoder, encoded, past, seconds, self.table.cost_shape, seed=seed)
         self.failures = FailureModel(encoded, past, self.table.failure_shares, seed=seed)
         self.blend = self._learn_blend(past)
         self.maker = CandidateMaker(

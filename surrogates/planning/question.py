@@ -199,7 +199,7 @@ class Question:
             notes.append(f"answered without the meta-features {', '.join(missing)}")
         if self._judgement is not None and self._judgement.score > 1:
             notes.append(
-                f"the task is unlike everything seen (strangeness {self._judgement.score:.2g}, most of all "
+                f"the task is unlike everything seen (strangeness {self._judgement.score:.3f}, most of all "
                 f"in {', '.join(self._judgement.reasons)}): meta-features count less, the average over past "
                 "tasks more"
             )

@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.contracts import InputError
+from surrogates.data.encoding import ConfigEncoder
+from surrogates.data.space import Space
 from surrogates.models.boosting import Booster, nonnegative_weights, task_folds
 from surrogates.models.costs import CostModel
 from surrogates.models.failures import FailureModel
@@ -71,22 +73,39 @@ def test_trees_are_the_same_twice() -> None:
     assert np.array_equal(first, second)
 
 
+def _encoder(names: int) -> ConfigEncoder:
+    return ConfigEncoder(Space({f"x{place}": {"min": 0.0, "max": 1.0} for place in range(names)}))
+
+
 def test_seconds_follow_size_beyond_what_was_seen() -> None:
     rng = np.random.default_rng(3)
     sizes = np.linspace(-1.5, 1.5, 8)
     configs = rng.uniform(size=(30, 2))
     costs = np.exp(sizes[:, None] + configs[None, :, 0])
     shape = np.array([0.25, 1.0])
-    model = CostModel(configs, np.stack([sizes, rng.normal(size=8)], axis=1), costs, shape, seed=0)
+    features = np.stack([sizes, rng.normal(size=8)], axis=1)
+    model = CostModel(_encoder(2), configs, features, costs, shape, seed=0)
     told = model.seconds(model.config_parts, np.array([3.0, 0.0]))
     assert np.allclose(told[:, 1], np.exp(3.0 + configs[:, 0]), rtol=0.25)
     assert np.allclose(told[:, 0], 0.25 * told[:, 1])
     assert (model.seconds(model.config_parts, np.array([np.nan, np.nan])) > 0).all()
 
 
+def test_seconds_of_configs_that_nobody_ran_follow_those_of_their_like() -> None:
+    rng = np.random.default_rng(5)
+    configs, fresh = rng.uniform(size=(25, 2)), rng.uniform(size=(10, 2))
+    parts = rng.normal(size=(6, 1)) + np.sin(3 * configs[:, 0]) + 0.02 * rng.normal(size=(6, 25))
+    model = CostModel(_encoder(2), configs, np.zeros((6, 0)), np.exp(parts), np.ones(1), seed=0)
+    told = model.parts_of(fresh, np.full(10, -1))
+    apart = told - np.sin(3 * fresh[:, 0])
+    assert np.std(apart) < 0.2 * np.std(told)
+
+
 def test_cost_without_any_seconds_is_refused() -> None:
     with pytest.raises(InputError, match="no epoch has a cost above 0"):
-        CostModel(np.zeros((2, 1)), np.zeros((2, 0)), np.full((2, 2), np.nan), np.ones(1), seed=0)
+        CostModel(
+            _encoder(1), np.zeros((2, 1)), np.zeros((2, 0)), np.full((2, 2), np.nan), np.ones(1), seed=0
+        )
 
 
 def test_failures_are_told_from_the_config_and_drawn_to_its_own_record() -> None:
