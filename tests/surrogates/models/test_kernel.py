@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.optimize import approx_fprime
 
 from surrogates.data.encoding import ConfigEncoder, FeatureEncoder
@@ -47,7 +48,7 @@ def test_gradient_of_the_likelihood_is_that_of_finite_differences(seed: int) -> 
     assert np.allclose(likelihood(at)[1], by_hand, rtol=1e-3, atol=1e-3)
 
 
-def _refitted(model: KernelModel, keep: Array, task: int, configs: Array) -> Array:
+def _refitted(model: KernelModel, keep: NDArray[np.bool_], task: int, configs: NDArray[np.int64]) -> Array:
     """Predict one task's configs from some of the trials, the long way."""
     rows, tasks = model._rows[keep], model._tasks[keep]
     parameters, features = model.parameters, model._features
