@@ -24,7 +24,7 @@ _PSEUDO_TASKS = 1.0
 """The trees' word counts as much as so many tasks that ran the config."""
 _PRIOR_STRENGTH = 0.4
 """Of the prior weights against the rows, divided by the number of tasks."""
-_LEAST_WEIGHT = 0.1
+_LEAST_WEIGHT = 0.2
 """Share of all weights below which a voice is not worth its time."""
 _PRIOR_SEEN = np.array([0.5, 0.0, 0.0, 0.5])
 _PRIOR_FRESH = np.array([0.75, 0.0, 0.0])
