@@ -79,21 +79,17 @@ class KernelModel:
         """
         return self._project(self.likeness(configs, self._configs[self._rows]), places, self.alpha)
 
-    def predict(self, projection: Projection, features: Array | None, *, trust: float = 1.0) -> Array:
+    def predict(self, projection: Projection, features: Array | None) -> Array:
         """Predict scores on a new task.
 
         Args:
             projection: Of the pool asked about.
             features: The task's encoded meta-features, shape ``(M,)``; None for an unknown task.
-            trust: Share in [0, 1] of what its meta-features say that is believed.
 
         Returns:
             Shape ``(P, F)``.
         """
-        told = np.zeros(len(self._features))
-        if features is not None:
-            told = trust * self.parameters.task_likeness(np.nan_to_num(features)[None], self._features)[0]
-        return self._combined(projection, told)
+        return self._combined(projection, self._told(features))
 
     def likeness(self, left: Array, right: Array) -> Array:
         """Return how alike configs are in what tells scores.
@@ -107,25 +103,27 @@ class KernelModel:
         """
         return matern(self._encoder.scaled_squares(left, right, self.parameters.config_scales))[0]
 
-    def left_out(self, is_run: NDArray[np.bool_]) -> Array:
+    def left_out(self, is_run: NDArray[np.bool_], *, unknown: bool = False) -> Array:
         """Return what would have been predicted for every past task, had nothing been run there.
 
         Args:
             is_run: Where to predict, shape ``(T, C)``.
+            unknown: Whether the tasks' meta-features are left out of it.
 
         Returns:
             Shape ``(T, C, F)``; NaN elsewhere.
         """
         predicted = np.full((*is_run.shape, len(self.mean)), np.nan)
         for task in range(len(is_run)):
-            self._fill(predicted, task, np.flatnonzero(is_run[task]), self._tasks == task)
+            self._fill(predicted, task, np.flatnonzero(is_run[task]), self._tasks == task, unknown=unknown)
         return predicted
 
-    def left_out_fresh(self, asked: NDArray[np.bool_]) -> Array:
+    def left_out_fresh(self, asked: NDArray[np.bool_], *, unknown: bool = False) -> Array:
         """Return what would have been predicted, had nothing been run on the task and no task run the config.
 
         Args:
             asked: Where to predict, shape ``(T, C)``; a task's configs are left out together.
+            unknown: Whether the tasks' meta-features are left out of it.
 
         Returns:
             Shape ``(T, C, F)``; NaN elsewhere.
@@ -133,19 +131,31 @@ class KernelModel:
         predicted = np.full((*asked.shape, len(self.mean)), np.nan)
         for task, configs in enumerate(asked):
             without = (self._tasks == task) | configs[self._rows]
-            self._fill(predicted, task, np.flatnonzero(configs), without)
+            self._fill(predicted, task, np.flatnonzero(configs), without, unknown=unknown)
         return predicted
 
     def _fill(
-        self, predicted: Array, task: int, asked: NDArray[np.int64], without: NDArray[np.bool_]
+        self,
+        predicted: Array,
+        task: int,
+        asked: NDArray[np.int64],
+        without: NDArray[np.bool_],
+        *,
+        unknown: bool,
     ) -> None:
         """Predict a past task's configs from all trials but those left out."""
         if not asked.size:
             return
         kept = self._alpha_without(without)
         kernel = self.likeness(self._configs[asked], self._configs[self._rows])
-        told = self.parameters.task_likeness(self._features[task][None], self._features)[0]
+        told = self._told(None if unknown else self._features[task])
         predicted[task, asked] = self._combined(self._project(kernel, asked, kept), told)
+
+    def _told(self, features: Array | None) -> Array:
+        """Return how alike a task is to every past one by its meta-features, shape ``(T,)``."""
+        if features is None:
+            return np.zeros(len(self._features))
+        return np.asarray(self.parameters.task_likeness(np.nan_to_num(features)[None], self._features)[0])
 
     def _alpha_without(self, without: NDArray[np.bool_]) -> Array:
         """Return the weights as if these trials had not been run; theirs are 0."""

@@ -36,20 +36,6 @@ class Neighbourhood:
         """
         return np.asarray(task_distances(features[None, :], self.features)[0])
 
-    def weights(self, distances: Array, strangeness: float | None) -> Array:
-        """Return the past tasks' weights; even ones where likeness is unknown or does not help.
-
-        Args:
-            distances: To the past tasks, shape ``(T,)``.
-            strangeness: Above 1 the weights even out.
-
-        Returns:
-            Shape ``(T,)``, sum 1.
-        """
-        if strangeness is None:
-            return np.full(len(distances), 1.0 / len(distances))
-        return likeness(distances, self.bandwidth * max(1.0, strangeness) ** 2)
-
 
 def task_distances(left: Array, right: Array) -> Array:
     """Return root-mean-square differences over the features known of both; NaN where there are none."""

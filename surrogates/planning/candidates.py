@@ -43,6 +43,8 @@ class Candidates:
     """The trees' scores for an unknown task, shape ``(P, F)``."""
     deviations: Array
     """How each past task deviated from the prediction, without what was a single run's own; ``(T, P, F)``."""
+    unknown_deviations: Array
+    """How each did from the prediction for an unknown task; the same shape."""
     cost_parts: Array
     """Log cost of an epoch against the task's mean, shape ``(P,)``."""
 
@@ -66,7 +68,8 @@ class CandidateMaker:
         encoded: The past configs, shape ``(C, D)``.
         model: Trees that tell performance.
         kernel: The kernel model that tells it.
-        blend: The model's and the record's weights.
+        blend: The models' and the record's weights.
+        unknown_blend: The same for an unknown task.
         costs: Of seconds.
     """
 
@@ -79,10 +82,12 @@ class CandidateMaker:
         model: PerformanceModel,
         kernel: KernelModel,
         blend: Blend,
+        unknown_blend: Blend,
         costs: CostModel,
     ) -> None:
         self._space, self._table, self._encoder, self._encoded = meta.space, table, encoder, encoded
-        self._model, self._kernel, self._blend, self._costs = model, kernel, blend, costs
+        self._model, self._kernel, self._costs = model, kernel, costs
+        self._blend, self._unknown_blend = blend, unknown_blend
         self._past = [meta.configs[key] for key in table.config_ids]
         self._place_of = {_key(self._space.restore(config)): place for place, config in enumerate(self._past)}
 
@@ -140,17 +145,16 @@ class CandidateMaker:
         places = np.array(
             [self._place_of.get(_key(self._space.restore(c)), -1) for c in configs], dtype=np.int64
         )
+        kernel = self._kernel.likeness(self._encoded, self._encoded)
+        across = self._kernel.likeness(encoded, self._encoded)
         return Candidates(
             configs=tuple(configs),
             encoded=encoded,
             places=places,
             projection=self._kernel.project(encoded, places),
             unknown_task=self._model.predict(encoded, None),
-            deviations=carried_deviations(
-                self._blend.deviations,
-                self._kernel.likeness(self._encoded, self._encoded),
-                self._kernel.likeness(encoded, self._encoded),
-            ),
+            deviations=carried_deviations(self._blend.deviations, kernel, across),
+            unknown_deviations=carried_deviations(self._unknown_blend.deviations, kernel, across),
             cost_parts=self._costs.parts_of(encoded, places),
         )
 

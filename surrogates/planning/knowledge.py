@@ -65,33 +65,59 @@ class Knowledge:
         self.costs = CostModel(encoder, encoded, past, seconds, self.table.cost_shape, seed=seed)
         self.failures = FailureModel(encoded, past, self.table.failure_shares, seed=seed)
         self.blend = self._learn_blend(past)
+        self.unknown_blend = self._learn_blend(None)
         self.maker = CandidateMaker(
-            meta, self.table, encoder, encoded, self.model, self.kernel, self.blend, self.costs
+            meta,
+            self.table,
+            encoder,
+            encoded,
+            self.model,
+            self.kernel,
+            self.blend,
+            self.unknown_blend,
+            self.costs,
         )
         self.past_features = past
         self.pool: Candidates = self.maker.pool(past, seed=seed)
-        alike = self.kernel.likeness(encoded, encoded)
-        self.margin = learn_margin(
-            self.table.scales,
-            self.table.scores[:, :, -1],
-            (self.table.scores - self.blend.deviations)[:, :, -1],
-            carried_deviations(self.blend.deviations, alike, alike)[:, :, -1],
-            nominal=INTERVAL,
-        )
+        self.margin = self._learn_margin(self.blend, encoded)
+        """What intervals need at both ends, in quantile scores."""
+        self.unknown_margin = self._learn_margin(self.unknown_blend, encoded)
+        """The same where meta-features are not believed."""
         self.evidence = Evidence(meta, self.table)
 
-    def _learn_blend(self, past: Array) -> Blend:
-        """Set what every model would have said of past tasks against what they turned out to be."""
+    def _learn_margin(self, blend: Blend, encoded: Array) -> float:
+        """Learn how wide intervals have to be with a blend's predictions."""
+        alike = self.kernel.likeness(encoded, encoded)
+        return learn_margin(
+            self.table.scales,
+            self.table.scores[:, :, -1],
+            (self.table.scores - blend.deviations)[:, :, -1],
+            carried_deviations(blend.deviations, alike, alike)[:, :, -1],
+            nominal=INTERVAL,
+        )
+
+    def _learn_blend(self, past: Array | None) -> Blend:
+        """Set what every model would have said of past tasks against what they turned out to be.
+
+        Args:
+            past: Their encoded meta-features; None: as if nothing had been known of each task left out.
+
+        Returns:
+            The blend.
+        """
         rows, table = self.model.left_out, self.table
         at = (rows.task, rows.config, rows.fidelity)
-        weights = leave_one_out_weights(task_distances(past, past), self.neighbourhood.bandwidth)
+        unknown = past is None
+        between = np.full((len(table.task_ids),) * 2, np.nan) if past is None else task_distances(past, past)
+        weights = leave_one_out_weights(between, self.neighbourhood.bandwidth)
         means, counts = weighted_scores(weights, table.scores)
         asked = np.zeros(table.is_run.shape, dtype=bool)
         asked[rows.task[rows.is_fresh], rows.config[rows.is_fresh]] = True
-        as_fresh = self.kernel.left_out_fresh(asked)
+        as_fresh = self.kernel.left_out_fresh(asked, unknown=unknown)
+        as_seen = self.kernel.left_out(table.is_run, unknown=unknown)
         told = Told(
-            kernel=np.where(rows.is_fresh, as_fresh[at], self.kernel.left_out(table.is_run)[at]),
-            with_features=rows.with_features,
+            kernel=np.where(rows.is_fresh, as_fresh[at], as_seen[at]),
+            with_features=rows.without_features if unknown else rows.with_features,
             without_features=rows.without_features,
             record=means[at],
             behind=np.where(rows.is_fresh, 0.0, counts[at]),

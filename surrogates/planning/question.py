@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from surrogates.data.normalisation import Array, to_loss
 from surrogates.models.blend import Told
-from surrogates.models.neighbours import weighted_scores
+from surrogates.models.neighbours import likeness, weighted_scores
 from surrogates.plan import INTERVAL, Choice, LearnedFrom, NearTask, Plan, Prediction
 from surrogates.planning.candidates import Candidates
 from surrogates.planning.knowledge import Knowledge
@@ -22,6 +22,8 @@ from surrogates.planning.portfolio import (
 )
 
 _MOST_CHOICES = 40
+_MOST_USUAL = 1.0
+"""Strangeness up to which a task's meta-features are believed."""
 _EVIDENCE_TASKS = 3
 _LOW, _HIGH = 0.5 - INTERVAL / 2, 0.5 + INTERVAL / 2
 _LONE_NODES, _LONE_WEIGHTS = np.array([-1.28, 0.0, 1.28]), np.array([0.2, 0.6, 0.2])
@@ -43,10 +45,14 @@ class Question:
         self._distances = learned.neighbourhood.distances(self._features)
         self._judgement = learned.strangeness.judge(features)
         self._strangeness = None if self._judgement is None else self._judgement.score
-        self._weights = learned.neighbourhood.weights(self._distances, self._strangeness)
-        self._scores = self._predict()
+        # Of a task unlike everything seen, or of which nothing is known, its meta-features may say anything.
+        self._is_usual = self._strangeness is not None and self._strangeness <= _MOST_USUAL
+        self._is_usual &= not np.isnan(self._features).all()
+        bandwidth = learned.neighbourhood.bandwidth if self._is_usual else np.inf
+        self._weights = likeness(self._distances, bandwidth)
         # In each sample the new task deviates from the prediction as one past task did.
-        self._sampled = np.maximum.accumulate(self._scores[None] + pool.deviations, axis=2)
+        deviations = pool.deviations if self._is_usual else pool.unknown_deviations
+        self._sampled = np.maximum.accumulate(self._predict()[None] + deviations, axis=2)
         samples = Samples(
             goodness=np.stack(
                 [
@@ -95,22 +101,18 @@ class Question:
     def _predict(self) -> Array:
         """Return the predicted scores, shape ``(P, F)``."""
         learned, pool = self._learned, self._pool
-        unknown = pool.unknown_task
-        trust = 1.0 if self._strangeness is None else float(np.clip(2.0 - self._strangeness, 0.0, 1.0))
-        if np.isnan(self._features).all():
-            trust = 0.0
-        known = unknown.copy()
-        asked = pool.hearing_trees(learned.blend) & (trust > 0)
+        blend = learned.blend if self._is_usual else learned.unknown_blend
+        known = pool.unknown_task.copy()
+        asked = pool.hearing_trees(blend) & self._is_usual
         if asked.any():
-            told = learned.model.predict(pool.encoded[asked], self._features)
-            known[asked] = trust * told + (1.0 - trust) * unknown[asked]
+            known[asked] = learned.model.predict(pool.encoded[asked], self._features)
         means, counts = weighted_scores(self._weights[None], learned.table.scores[:, pool.places])
         seen = pool.is_seen[:, None]
-        return learned.blend.combine(
+        return blend.combine(
             Told(
-                kernel=learned.kernel.predict(pool.projection, self._features, trust=trust),
+                kernel=learned.kernel.predict(pool.projection, self._features if self._is_usual else None),
                 with_features=known,
-                without_features=unknown,
+                without_features=pool.unknown_task,
                 record=np.where(seen, means[0], 0.0),
                 behind=np.where(seen, counts[0], 0.0),
             )
@@ -158,7 +160,8 @@ class Question:
         pairs = np.outer(self._weights, weights).ravel()
         scales, meta = learned.table.scales, learned.meta
         # Worse, as told, and better: the ends are read with the margin that past tasks turned out to need.
-        margins = np.array([-learned.margin, 0.0, learned.margin])
+        margin = learned.margin if self._is_usual else learned.unknown_margin
+        margins = np.array([-margin, 0.0, margin])
         asked = scores[None] + margins[:, None, None]
         losses = np.stack([scale.loss_at(asked) for scale in scales], axis=2)
         read = {meta.metric: to_loss(losses, meta.direction)}
@@ -197,11 +200,11 @@ class Question:
             notes.append("no meta-feature of the task is known: every past task counts alike")
         elif missing:
             notes.append(f"answered without the meta-features {', '.join(missing)}")
-        if self._judgement is not None and self._judgement.score > 1:
+        if self._judgement is not None and self._judgement.score > _MOST_USUAL:
             notes.append(
                 f"the task is unlike everything seen (strangeness {self._judgement.score:.3f}, most of all "
-                f"in {', '.join(self._judgement.reasons)}): meta-features count less, the average over past "
-                "tasks more"
+                f"in {', '.join(self._judgement.reasons)}): its meta-features tell only the costs, and "
+                "every past task counts alike"
             )
         elif np.isinf(self._learned.neighbourhood.bandwidth) and len(self._learned.meta.tasks) > 1:
             notes.append(

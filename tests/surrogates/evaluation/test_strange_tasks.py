@@ -103,7 +103,6 @@ def test_a_strange_task_scores_above_every_past_task(make_strange: Distortion) -
         assert all(strangeness(world, make_strange(task)) > usual for task in world.new)
 
 
-@pytest.mark.xfail(strict=False, reason="up to a strangeness of 2 meta-features are believed in part")
 @pytest.mark.parametrize("make_strange", [*FAR, hint_wrong_and_noise_beyond])
 @pytest.mark.parametrize("budget", [1.0, 3.0])
 def test_for_a_strange_task_the_plan_is_as_good_as_the_average_rank_portfolio(

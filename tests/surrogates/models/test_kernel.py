@@ -108,7 +108,6 @@ def test_a_task_far_from_all_is_answered_as_an_unknown_one() -> None:
     pool = model.project(configs, np.arange(len(configs)))
     unknown = model.predict(pool, None)
     assert np.allclose(model.predict(pool, np.full(features.shape[1], 1e4)), unknown)
-    assert np.allclose(model.predict(pool, features[0], trust=0.0), unknown)
     assert not np.allclose(model.predict(pool, features[0]), unknown)
 
 
