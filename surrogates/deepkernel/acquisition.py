@@ -5,8 +5,8 @@ import torch
 
 from surrogates.data.normalisation import Array
 
-_TAIL = -6.0
-"""Below so many deviations an expansion stands for the difference of two nearly equal numbers."""
+_NEAR, _FAR = -1.0, -1e3
+"""Above the first, plain numbers do; below the second, an expansion to the fourth order is exact."""
 _HALF_LOG_TAU = 0.5 * float(np.log(2.0 * np.pi))
 
 
@@ -23,9 +23,15 @@ def log_expected_improvement(mean: Array, deviation: Array, best: Array) -> Arra
     """
     z = (mean - best) / deviation
     log_density = -0.5 * z**2 - _HALF_LOG_TAU
-    near = np.maximum(z, _TAIL)
+    near = np.maximum(z, _NEAR)
     share = torch.special.ndtr(torch.from_numpy(near)).numpy()
     direct = np.log(np.exp(-0.5 * near**2 - _HALF_LOG_TAU) + near * share)
-    far = np.minimum(z, _TAIL)
+    middle = np.clip(z, _FAR, _NEAR)
+    # The distribution over the density, which neither of them can give where both underflow.
+    scaled = torch.special.erfcx(torch.from_numpy(-middle / np.sqrt(2.0))).numpy()
+    ratio = np.sqrt(0.5 * np.pi) * scaled
+    between = log_density + np.log1p(middle * ratio)
+    far = np.minimum(z, _FAR)
     expansion = log_density - 2.0 * np.log(-far) + np.log1p(-3.0 / far**2 + 15.0 / far**4)
-    return np.asarray(np.log(deviation) + np.where(z > _TAIL, direct, expansion))
+    tail = np.where(z > _FAR, between, expansion)
+    return np.asarray(np.log(deviation) + np.where(z > _NEAR, direct, tail))

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from surrogates.data.normalisation import TaskScale, quantile_scores
@@ -90,7 +90,10 @@ def test_expected_improvement_agrees_with_a_sum_over_the_density(z: float, devia
     assert told == pytest.approx(math.log(summed), abs=2e-3)
 
 
-@given(st.floats(-200, 10), st.floats(1e-6, 1))
+@given(st.floats(-2000, 10), st.floats(1e-6, 1))
+@example(-6.0000005, 1e-6)
+@example(-1.0000005, 1e-6)
+@example(-1000.0000005, 1e-6)
 def test_expected_improvement_rises_with_the_mean_where_plain_numbers_underflow(
     z: float, more: float
 ) -> None:
