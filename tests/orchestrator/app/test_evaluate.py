@@ -77,6 +77,7 @@ def test_replays_that_are_done_are_not_run_again_and_give_the_same_results(table
     assert first == again
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_finds(tables: Path, tmp_path: Path) -> None:
     one, two = (
         evaluate(

@@ -157,6 +157,7 @@ def test_hyperparameter_with_the_name_of_the_epochs_is_refused() -> None:
     assert len(ForetuneSearcher(make_plan([]), space, epochs_name="planned")) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.timeout(300)
 def test_tune_runs_the_plan_each_trial_to_its_own_epochs(tmp_path: Path) -> None:
