@@ -2,9 +2,9 @@
 
 The logarithm of a full run's seconds is a task's part plus a config's part. Seconds follow size in
 proportion, far beyond the sizes seen, so the task's part is linear in the meta-features, in one of them or
-in all, where that tells tasks left out better than the past tasks' mean does; trees could not extend it. What
-is told is the middle of what may come, as likely too little as too much; how far off it was on past tasks is
-kept beside it.
+in all, where that tells tasks left out better than the past tasks' middle does; trees could not extend it.
+What is told is the middle of what may come, as likely too little as too much; how far off it was on past
+tasks is kept beside it.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class _Line:
     """A task's part of the log cost."""
 
     slopes: Array
-    """One a meta-feature, shape ``(M,)``; all 0 is the mean."""
+    """One a meta-feature, shape ``(M,)``; all 0 where the past tasks' middle is all that is told."""
     offset: float
 
     def at(self, features: Array) -> Array:
@@ -128,8 +128,8 @@ def _choose_line(features: Array, parts: Array) -> tuple[_Line, Array]:
     errors, lowest = np.abs(told - parts), float(np.abs(told - parts).mean())
     lines = [_single(place) for place in range(width)]
     lines += [_ridge(penalty) for penalty in _RIDGES] if width > 1 else []
+    left = [np.arange(len(parts)) != t for t in range(len(parts))]
     for line in lines:
-        left = [np.arange(len(parts)) != t for t in range(len(parts))]
         line_told = np.array(
             [line(features[kept], parts[kept]).at(features[t][None])[0] for t, kept in enumerate(left)]
         )

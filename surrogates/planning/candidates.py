@@ -14,7 +14,7 @@ from surrogates.data.score_table import ScoreTable
 from surrogates.metadataset import MetaDataset
 from surrogates.models.blend import Blend
 from surrogates.models.costs import CostModel
-from surrogates.models.deviations import carried_deviations
+from surrogates.models.deviations import Carrier
 from surrogates.models.kernel import KernelModel, Projection
 from surrogates.models.neighbours import weighted_scores
 from surrogates.models.performance import PerformanceModel
@@ -46,7 +46,7 @@ class Candidates:
     unknown_deviations: Array
     """How each did from the prediction for an unknown task; the same shape."""
     cost_parts: Array
-    """Log cost of an epoch against the task's mean, shape ``(P,)``."""
+    """Log cost of a full run against the task's mean, shape ``(P,)``."""
 
     @property
     def is_seen(self) -> NDArray[np.bool_]:
@@ -68,8 +68,8 @@ class CandidateMaker:
         encoded: The past configs, shape ``(C, D)``.
         model: Trees that tell performance.
         kernel: The kernel model that tells it.
-        blend: The models' and the record's weights.
-        unknown_blend: The same for an unknown task.
+        carrier: Of past tasks' deviations to other configs.
+        unknown_carrier: Of those from the predictions for an unknown task.
         costs: Of seconds.
     """
 
@@ -81,13 +81,13 @@ class CandidateMaker:
         encoded: Array,
         model: PerformanceModel,
         kernel: KernelModel,
-        blend: Blend,
-        unknown_blend: Blend,
+        carrier: Carrier,
+        unknown_carrier: Carrier,
         costs: CostModel,
     ) -> None:
         self._space, self._table, self._encoder, self._encoded = meta.space, table, encoder, encoded
         self._model, self._kernel, self._costs = model, kernel, costs
-        self._blend, self._unknown_blend = blend, unknown_blend
+        self._carrier, self._unknown_carrier = carrier, unknown_carrier
         self._past = [meta.configs[key] for key in table.config_ids]
         self._place_of = {_key(self._space.restore(config)): place for place, config in enumerate(self._past)}
 
@@ -145,7 +145,6 @@ class CandidateMaker:
         places = np.array(
             [self._place_of.get(_key(self._space.restore(c)), -1) for c in configs], dtype=np.int64
         )
-        kernel = self._kernel.likeness(self._encoded, self._encoded)
         across = self._kernel.likeness(encoded, self._encoded)
         return Candidates(
             configs=tuple(configs),
@@ -153,8 +152,8 @@ class CandidateMaker:
             places=places,
             projection=self._kernel.project(encoded, places),
             unknown_task=self._model.predict(encoded, None),
-            deviations=carried_deviations(self._blend.deviations, kernel, across),
-            unknown_deviations=carried_deviations(self._unknown_blend.deviations, kernel, across),
+            deviations=self._carrier.to(across),
+            unknown_deviations=self._unknown_carrier.to(across),
             cost_parts=self._costs.parts_of(encoded, places),
         )
 

@@ -10,7 +10,7 @@ from surrogates.data.score_table import build_table
 from surrogates.metadataset import MetaDataset
 from surrogates.models.blend import Blend, Told, learn_blend
 from surrogates.models.costs import CostModel
-from surrogates.models.deviations import carried_deviations
+from surrogates.models.deviations import Carrier
 from surrogates.models.failures import FailureModel
 from surrogates.models.intervals import learn_margin
 from surrogates.models.kernel import KernelModel
@@ -66,6 +66,9 @@ class Knowledge:
         self.failures = FailureModel(encoded, past, self.table.failure_shares, seed=seed)
         self.blend = self._learn_blend(past)
         self.unknown_blend = self._learn_blend(None)
+        alike = self.kernel.likeness(encoded, encoded)
+        carrier = Carrier.fitted(self.blend.deviations, alike)
+        unknown_carrier = Carrier.fitted(self.unknown_blend.deviations, alike)
         self.maker = CandidateMaker(
             meta,
             self.table,
@@ -73,26 +76,25 @@ class Knowledge:
             encoded,
             self.model,
             self.kernel,
-            self.blend,
-            self.unknown_blend,
+            carrier,
+            unknown_carrier,
             self.costs,
         )
         self.past_features = past
         self.pool: Candidates = self.maker.pool(past, seed=seed)
-        self.margin = self._learn_margin(self.blend, encoded)
+        self.margin = self._learn_margin(self.blend, carrier.to(alike))
         """What intervals need at both ends, in quantile scores."""
-        self.unknown_margin = self._learn_margin(self.unknown_blend, encoded)
+        self.unknown_margin = self._learn_margin(self.unknown_blend, unknown_carrier.to(alike))
         """The same where meta-features are not believed."""
         self.evidence = Evidence(meta, self.table)
 
-    def _learn_margin(self, blend: Blend, encoded: Array) -> float:
+    def _learn_margin(self, blend: Blend, carried: Array) -> float:
         """Learn how wide intervals have to be with a blend's predictions."""
-        alike = self.kernel.likeness(encoded, encoded)
         return learn_margin(
             self.table.scales,
             self.table.scores[:, :, -1],
             (self.table.scores - blend.deviations)[:, :, -1],
-            carried_deviations(blend.deviations, alike, alike)[:, :, -1],
+            carried[:, :, -1],
             nominal=INTERVAL,
         )
 
