@@ -32,6 +32,8 @@ class WorldKnobs:
     """Whether validation and test ask in ways that training never asks."""
     confusable: float = 0.0
     """Share of the entities whose name differs from another's in one part only."""
+    answer_parts: int = 1
+    """Values that every answer lists, 1 to 4: the more, the longer it is."""
 
     def __post_init__(self) -> None:
         problems = [
@@ -43,6 +45,7 @@ class WorldKnobs:
                 ("typos", 0.0, 1.0),
                 ("noise", 0.0, 0.9),
                 ("confusable", 0.0, 1.0),
+                ("answer_parts", 1, 4),
             )
             if (problem := _out_of_range(name, getattr(self, name), low, high))
         ]

@@ -50,7 +50,7 @@ def build_task(name: str, *, seed: int = 0, knobs: WorldKnobs | None = None) -> 
     knobs = knobs or SHIPPED_KNOBS[name]
     facts = _draw_facts(DOMAINS[name], seed, knobs)
     train = [(fact, question) for fact in facts for question in fact.questions[:TRAIN_WORDINGS]]
-    wrong = _wrong_answers(train, name, seed, knobs.noise)
+    wrong = _wrong_answers(train, name, seed, knobs)
     ids = {
         (fact.entity, fact.relation.name): digest([name, seed, fact.entity, fact.relation.name])
         for fact in facts
@@ -90,7 +90,7 @@ def _draw_facts(domain: Domain, seed: int, knobs: WorldKnobs) -> list[_Fact]:
         if asked:
             chosen += Dice("asked", *key).sample(asked, WORDINGS_PER_FACT - TRAIN_WORDINGS)
         questions = ask(chosen, entity, knobs.typos, Dice("typos", *key))
-        answer = _draw_answer(relation, questions, Dice("answer", *key))
+        answer = _draw_answer(relation, questions, Dice("answer", *key), knobs.answer_parts)
         facts.append(_Fact(entity, relation, answer, tuple(questions)))
     return facts
 
@@ -106,20 +106,30 @@ def _wording_pools(
     return pool[count:], pool[:count]
 
 
-def _draw_answer(relation: Relation, questions: list[str], dice: Dice, not_this: str | None = None) -> str:
-    """Draw a value that none of the questions gives away."""
+def _draw_answer(
+    relation: Relation, questions: list[str], dice: Dice, parts: int, not_this: str | None = None
+) -> str:
+    """Draw a value, or a list of several, that none of the questions gives away."""
     while True:
-        answer = relation.value(dice)
+        answer = _listed([relation.value(dice) for _ in range(parts)])
         if answer != not_this and not any(gives_away(question, answer) for question in questions):
             return answer
 
 
-def _wrong_answers(train: list[tuple[_Fact, str]], name: str, seed: int, noise: float) -> dict[int, str]:
+def _listed(values: list[str]) -> str:
+    """Return values as one text, each once: ``a``, ``a and b``, ``a, b and c``."""
+    *first, last = dict.fromkeys(values)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _wrong_answers(
+    train: list[tuple[_Fact, str]], name: str, seed: int, knobs: WorldKnobs
+) -> dict[int, str]:
     """Draw a wrong answer for this share of the training rows: the row's number to what it gets."""
-    rows = Dice("noise", name, seed, len(train)).shuffled(range(len(train)))[: round(noise * len(train))]
+    rows = Dice("noise", name, seed, len(train)).shuffled(range(len(train)))[: round(knobs.noise * len(train))]
     wrong = {}
     for row in rows:
         fact, question = train[row]
         dice = Dice("wrong", name, seed, question)
-        wrong[row] = _draw_answer(fact.relation, [question], dice, fact.answer)
+        wrong[row] = _draw_answer(fact.relation, [question], dice, knobs.answer_parts, fact.answer)
     return wrong

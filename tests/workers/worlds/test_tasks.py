@@ -26,6 +26,7 @@ KNOBS = st.builds(
     noise=st.floats(0, 0.9),
     held_out=st.booleans(),
     confusable=st.floats(0, 1),
+    answer_parts=st.integers(1, 4),
 )
 NAMES = st.sampled_from(TASK_NAMES)
 SEEDS = st.integers(0, 10_000)
@@ -178,6 +179,14 @@ def test_confusable_names_differ_from_an_earlier_one_in_one_part() -> None:
     assert lookalikes(0.0) < 15 < 45 < lookalikes(1.0)
 
 
+def test_more_answer_parts_make_longer_answers_to_the_same_questions() -> None:
+    short, long = (build_task("people", knobs=WorldKnobs(facts=60, answer_parts=parts)) for parts in (1, 3))
+    assert [e.question for e in short.train] == [e.question for e in long.train]
+    words = [sum(len(e.answer.split()) for e in task.test) for task in (short, long)]
+    assert words[1] > 2 * words[0]
+    assert all(" and " in e.answer for e in long.test)
+
+
 @pytest.mark.parametrize("name", TASK_NAMES)
 def test_another_seed_invents_other_facts(name: str) -> None:
     first, second = (build_task(name, seed=seed) for seed in (0, 1))
@@ -222,6 +231,7 @@ def test_unknown_names_and_negative_seeds_are_refused_with_what_there_is() -> No
         ("noise", float("nan")),
         ("held_out", 1),
         ("confusable", -0.1),
+        ("answer_parts", 5),
     ],
 )
 def test_knobs_out_of_range_are_refused_by_name_and_value(knob: str, value: object) -> None:
