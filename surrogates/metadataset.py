@@ -22,6 +22,7 @@ from surrogates.data.tables import (
     past_tasks,
     refuse_unknown,
     require_columns,
+    root_seconds,
     root_tasks,
     root_trials,
 )
@@ -196,17 +197,17 @@ class MetaDataset:
             raise InputError(f"the curves have no column {metric!r}; known are {', '.join(curves.columns)}")
         reports = tuple(name for name in reports if name in curves.columns and name != metric)
         finished = curves[curves["trial_id"].isin(trials["trial_id"])]
+        past = root_tasks(tasks, trials)
         points = pd.DataFrame(
             {
                 "trial_id": finished["trial_id"],
                 "epoch": finished["epoch"],
                 "value": finished[metric],
-                "cost_s": finished["train_s"] + finished["eval_s"],
+                "cost_s": root_seconds(finished, past),
                 **{name: finished[name] for name in reports},
             }
         )
         rows = trials.drop_duplicates(["task_id", "config_id"])
-        past = root_tasks(tasks, trials)
         return cls._checked(
             points=points,
             trials=root_trials(trials, points),

@@ -137,6 +137,25 @@ def root_trials(trials: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
     return kept
 
 
+def root_seconds(curves: pd.DataFrame, tasks: Sequence[PastTask]) -> pd.Series:
+    """Return what every epoch cost a root's worker.
+
+    On a CPU these are the process's CPU seconds where they are fewer than the wall's: what other programs took
+    of the cores meanwhile is not the config's cost, and doubled it where a sweep shared its machine.
+
+    Args:
+        curves: A root's table of curves.
+        tasks: Its tasks; their meta-features tell which device they were measured on.
+
+    Returns:
+        Seconds of training and evaluation, in the order of the curves.
+    """
+    wall_s = curves["train_s"] + curves["eval_s"]
+    on_cpu = {task.task_id for task in tasks if task.features.get("device_is_gpu") == 0}
+    shared = curves["task_id"].isin(on_cpu) & (curves["cpu_s"] > 0) & (curves["cpu_s"] < wall_s)
+    return wall_s.mask(shared, curves["cpu_s"])
+
+
 def root_tasks(tasks: pd.DataFrame, trials: pd.DataFrame) -> tuple[PastTask, ...]:
     """Return described tasks, and by name those whose description is still under way.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from surrogates.data.tables import PastTask, learned_features, root_tasks
+from surrogates.data.tables import PastTask, learned_features, root_seconds, root_tasks
 from surrogates.metadataset import ROOT_FEATURES, ROOT_MACHINE_FEATURES, MetaDataset
 from surrogates.recommender import Recommender
 from tests.surrogates.roots import write_root
@@ -67,3 +67,21 @@ def test_meta_features_that_a_root_is_learned_from_can_be_chosen(
     assert kept.learned_features == meta.learned_features
     assert kept.machine_features == ROOT_MACHINE_FEATURES
     assert Recommender.fit(kept).features.names == learned
+
+
+def test_on_a_cpu_what_others_took_of_the_cores_is_not_a_configs_cost() -> None:
+    curves = pd.DataFrame(
+        {
+            "task_id": ["cpu", "cpu", "cpu", "gpu", "unknown"],
+            "train_s": [2.0, 1.0, 1.0, 2.0, 2.0],
+            "eval_s": [1.0, 0.5, 0.5, 1.0, 1.0],
+            "cpu_s": [1.5, 6.0, float("nan"), 0.1, 0.1],
+        }
+    )
+    tasks = [
+        PastTask(task_id="cpu", name="a", features={"device_is_gpu": 0.0}),
+        PastTask(task_id="gpu", name="b", features={"device_is_gpu": 1.0}),
+        PastTask(task_id="unknown", name="c", features={}),
+    ]
+    # Starved of cores; several threads; not measured; a GPU's work is not the process's; it may be a GPU.
+    assert root_seconds(curves, tasks).tolist() == [1.5, 1.5, 1.5, 3.0, 3.0]
