@@ -140,8 +140,8 @@ def root_trials(trials: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
 def root_seconds(curves: pd.DataFrame, tasks: Sequence[PastTask]) -> pd.Series:
     """Return what every epoch cost a root's worker.
 
-    On a CPU these are the process's CPU seconds where they are fewer than the wall's: what other programs took
-    of the cores meanwhile is not the config's cost, and doubled it where a sweep shared its machine.
+    On a CPU these are the process's CPU seconds where they are fewer than the wall's: what other programs
+    took of the cores meanwhile is not the config's cost, and doubled it where a sweep shared its machine.
 
     Args:
         curves: A root's table of curves.
