@@ -15,17 +15,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from surrogates.data.normalisation import Array, median_gap, to_loss
-from surrogates.evaluation.replay import ROUND_OFF, Replay
+from surrogates.evaluation.reading import CELL, budget_ends, incumbents_at, planned_for
+from surrogates.evaluation.replay import Replay
 from surrogates.metadataset import MetaDataset
 
 MOST_REGRET = 10.0
 """Regret before anything has worked, and cap on any."""
 _VALIDATION = ("eval", "validation", "valid", "val")
-CELL = ["method", "task_id", "seed"]
-"""Columns that name one replay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,22 +108,6 @@ def rulers(meta: MetaDataset, played: Replay) -> TaskRulers:
     return TaskRulers(median_cost_s=played.median_cost_s, metric=metric, test=test)
 
 
-def incumbents_at(rows: pd.DataFrame, times_s: Array, *, own_time: bool) -> NDArray[np.int64]:
-    """Return which row of one run holds its incumbent at these times.
-
-    Args:
-        rows: Of one run, in order.
-        times_s: Seconds since the start, any shape.
-        own_time: Whether the method's own seconds count.
-
-    Returns:
-        Positions among the rows; 0, where nothing was trained yet, before the first epoch ends.
-    """
-    clock = rows["train_s"].to_numpy(float) + (rows["own_s"].to_numpy(float) if own_time else 0.0)
-    clock[0] = 0.0  # what holds before the first step holds from the start
-    return np.searchsorted(clock, times_s * (1 + ROUND_OFF), side="right").astype(np.int64) - 1
-
-
 def measure(
     trajectories: pd.DataFrame,
     meta: MetaDataset,
@@ -150,31 +132,28 @@ def measure(
     """
     name = metric_on_test(meta)
     measured = []
-    for (method, task_id, seed), runs in trajectories.groupby(CELL, sort=False):
-        by = measured_by[str(task_id)]
-        for budget in budgets:
-            rows = planned_for(runs, budget)
-            at = int(incumbents_at(rows, np.array(budget * by.median_cost_s), own_time=own_time))
-            test = float(rows[name].iloc[at]) if name is not None else np.nan
-            test_loss = np.nan if np.isnan(test) else float(to_loss(np.array(test), meta.direction))
-            loss = float(rows["loss"].iloc[at])
-            measured.append(
-                {
-                    "method": method,
-                    "task_id": task_id,
-                    "seed": seed,
-                    "budget": float(budget),
-                    "loss": loss,
-                    "regret": float(normalised_regret(loss, by.metric.best, by.metric.gap)),
-                    "range_regret": float(range_regret(loss, by.metric.best, by.metric.worst)),
-                    "test": test,
-                    "test_regret": np.nan
-                    if by.test is None or np.isnan(test_loss)
-                    else float(normalised_regret(test_loss, by.test.best, by.test.gap)),
-                    "own_s": float(rows["own_s"].iloc[at]),
-                    "configs": int(rows["candidate"].iloc[: at + 1].nunique()),
-                }
-            )
+    units_s = {task_id: by.median_cost_s for task_id, by in measured_by.items()}
+    for end in budget_ends(trajectories, units_s, budgets, own_time=own_time):
+        by = measured_by[end.task_id]
+        test = float(end.row[name]) if name is not None else np.nan
+        test_loss = np.nan if np.isnan(test) else float(to_loss(np.array(test), meta.direction))
+        measured.append(
+            {
+                "method": end.method,
+                "task_id": end.task_id,
+                "seed": end.seed,
+                "budget": end.budget,
+                "loss": end.loss,
+                "regret": float(normalised_regret(end.loss, by.metric.best, by.metric.gap)),
+                "range_regret": float(range_regret(end.loss, by.metric.best, by.metric.worst)),
+                "test": test,
+                "test_regret": np.nan
+                if by.test is None or np.isnan(test_loss)
+                else float(normalised_regret(test_loss, by.test.best, by.test.gap)),
+                "own_s": end.own_s,
+                "configs": end.configs,
+            }
+        )
     frame = pd.DataFrame(measured)
     return frame.assign(rank=frame.groupby(["task_id", "seed", "budget"])["loss"].rank(method="average"))
 
@@ -209,12 +188,6 @@ def regret_over_time(
     whole = pd.concat(rows, ignore_index=True)
     by_task = whole.groupby(["method", "task_id", "time"], sort=False)["regret"].mean()
     return by_task.groupby(["method", "time"], sort=False).mean().reset_index()
-
-
-def planned_for(runs: pd.DataFrame, budget: float) -> pd.DataFrame:
-    """Return one cell's run for a budget: the one planned for it, or the only one there is."""
-    own = runs[runs["budget"] == budget]
-    return own if len(own) else runs[runs["budget"] == runs["budget"].max()]
 
 
 def _ruler(losses: Sequence[Array]) -> Ruler | None:

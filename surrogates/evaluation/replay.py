@@ -1,59 +1,21 @@
 """Replaying recorded curves: what a method would have found on a task that it has not seen, and when.
 
 One task is left out; a method learns from the others, and then asks step by step while recorded curves
-answer. Two clocks run: the recorded seconds of training and evaluation, and the method's own seconds on this
-machine.
+answer; see ``loop`` for what happens to a step.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from orchestrator.contracts import InputError, digest
-from surrogates.data.normalisation import Array
 from surrogates.data.tables import PastTask
+from surrogates.evaluation.loop import Clock, Epoch, Incumbent, run_budgets, run_method
 from surrogates.evaluation.record import median_cost_s, recorded_curve
 from surrogates.metadataset import MetaDataset
-from surrogates.stepwise import Method, Point, Problem, Start, Step
-
-Clock = Callable[[], float]
-"""Seconds; differences count."""
-
-ROUND_OFF = 1e-12
-"""Share by which a sum of seconds may pass a budget that it is meant to fill."""
-
-
-@dataclass(slots=True)
-class _Stopwatch:
-    clock: Clock
-    total_s: float = 0.0
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        begun = self.clock()
-        yield
-        self.total_s += self.clock() - begun
-
-
-@dataclass(slots=True)
-class _Run:
-    """What a replay has come to."""
-
-    budget_s: float
-    reports: Array
-    """Of the incumbent's point, shape ``(R,)``."""
-    loss: float
-    train_s: float = 0.0
-    reached: dict[int, int] = field(default_factory=dict)
-    """Candidate to the epoch it was asked for."""
-    ended: set[int] = field(default_factory=set)
-    """Candidates that can't be trained any further."""
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
+from surrogates.stepwise import Method, Problem, Start
 
 
 class Replay:
@@ -120,64 +82,35 @@ class Replay:
         Raises:
             InputError: The method asked for what can't be run.
         """
-        own = _Stopwatch(clock)
-        with own.running():
-            optimiser = start(self.problem(budget_s))
-        run = _Run(budget_s, np.full(len(self._meta.reports), np.nan), untrained_loss)
-        run.rows.append((0, None, 0, 0.0, own.total_s, run.loss, *run.reports))
-        number = 0
-        while run.train_s * (1 + ROUND_OFF) < budget_s:
-            with own.running():
-                step = optimiser.ask()
-            if step is None:
-                break
-            self._refuse_wrong(step, run)
-            number += 1
-            points = self._train(step, run, number, own.total_s)
-            if points is None:
-                break
-            with own.running():
-                optimiser.tell(step, points, failed=step.candidate in run.ended)
-        columns = ["step", "candidate", "epoch", "train_s", "own_s", "loss", *self._meta.reports]
-        return pd.DataFrame(run.rows, columns=columns)
+        untrained = self.untrained(untrained_loss)
+        return run_method(start, self, budget_s, untrained=untrained, clock=clock)
 
-    def _refuse_wrong(self, step: Step, run: _Run) -> None:
-        problem = None
-        if not 0 <= step.candidate < len(self.candidates):
-            problem = f"there are {len(self.candidates)} candidates"
-        elif step.candidate in run.ended:
-            problem = "it was told that this candidate can't be trained any further"
-        elif not run.reached.get(step.candidate, 0) < step.epochs <= self._meta.max_epochs:
-            problem = (
-                f"the candidate has {run.reached.get(step.candidate, 0)} epochs, and "
-                f"{self._meta.max_epochs} are the most"
-            )
-        if problem is not None:
-            raise InputError(
-                f"a method asked for epoch {step.epochs} of candidate {step.candidate}, but {problem}"
+    @property
+    def reports(self) -> tuple[str, ...]:
+        """Names of the further metrics on record."""
+        return self._meta.reports
+
+    def epochs(self, candidate: int, *, after: int, until: int, within_s: float) -> Iterator[Epoch]:
+        """Return a candidate's recorded epochs; arguments as ``loop.Curves`` has them."""
+        curve = self.curves[candidate]
+        for at in np.flatnonzero((curve.epochs > after) & (curve.epochs <= until)):
+            yield Epoch(
+                epoch=int(curve.epochs[at]),
+                value=float(curve.values[at]),
+                loss=float(curve.losses[at]),
+                cost_s=float(curve.cost_s[at]),
+                reports=curve.reports[at],
             )
 
-    def _train(self, step: Step, run: _Run, number: int, own_s: float) -> list[Point] | None:
-        """Add the rows of a step, and return its points; None if the budget ended within it."""
-        curve = self.curves[step.candidate]
-        before = run.reached.get(step.candidate, 0)
-        run.reached[step.candidate] = step.epochs
-        points = []
-        for at in np.flatnonzero((curve.epochs > before) & (curve.epochs <= step.epochs)):
-            train_s = run.train_s + float(curve.cost_s[at])
-            if train_s > run.budget_s * (1 + ROUND_OFF):
-                return None
-            run.train_s = train_s
-            if curve.losses[at] < run.loss:
-                run.loss, run.reports = float(curve.losses[at]), curve.reports[at]
-            epoch = int(curve.epochs[at])
-            config = self.candidates[step.candidate]
-            run.rows.append((number, config, epoch, train_s, own_s, run.loss, *run.reports))
-            points.append(Point(epoch=epoch, value=float(curve.values[at]), cost_s=float(curve.cost_s[at])))
+    def is_over(self, candidate: int, epochs: int) -> bool:
+        """Return whether the record of a candidate ends before this epoch, or by failing in it."""
+        curve = self.curves[candidate]
         last = int(curve.epochs[-1])
-        if step.epochs > last or (curve.failed and step.epochs == last):
-            run.ended.add(step.candidate)
-        return points
+        return epochs > last or (curve.failed and epochs == last)
+
+    def untrained(self, loss: float) -> Incumbent:
+        """Return the base model with this loss, of which nothing else is known."""
+        return Incumbent(loss=loss, reports=np.full(len(self.reports), np.nan))
 
 
 def replay_task(
@@ -210,12 +143,17 @@ def replay_task(
     """
     played = Replay(meta, task)
     start = method.learn(meta.without([task.task_id]), seed=seed_on(task.task_id, seed))
-    frames = []
-    for budget in sorted(budgets) if method.uses_budget else [max(budgets)]:
-        rows = played.run(start, budget * played.median_cost_s, untrained_loss=untrained_loss, clock=clock)
-        labelled = rows.assign(method=method.name, task_id=task.task_id, seed=seed, budget=float(budget))
-        frames.append(labelled[["method", "task_id", "seed", "budget", *rows.columns]])
-    return pd.concat(frames, ignore_index=True)
+    return run_budgets(
+        method,
+        start,
+        played,
+        unit_s=played.median_cost_s,
+        budgets=budgets,
+        task_id=task.task_id,
+        seed=seed,
+        untrained=played.untrained(untrained_loss),
+        clock=clock,
+    )
 
 
 def seed_on(task_id: str, seed: int) -> int:
