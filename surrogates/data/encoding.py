@@ -28,6 +28,10 @@ class ConfigEncoder:
         self._parameters = [item for item in space.parameters if len(item.choices) != 1]
         widths = [1 if _is_line(item) else len(item.choices) for item in self._parameters]
         self.width = sum(widths)
+        self.names = tuple(
+            item.name for item, n in zip(self._parameters, widths, strict=True) for _ in range(n)
+        )
+        """Of each column, the hyperparameter that it tells of; shape ``(width,)``."""
         self._starts = np.cumsum([0, *widths])
         # Two different choices differ in two columns: halved, they are as far apart as the ends of a range.
         self._weights = np.array([1.0 if width == 1 else 0.5 for width in widths for _ in range(width)])
