@@ -36,6 +36,9 @@ def running(app: Any, *, host: str, port: int) -> Iterator[str]:
         raise InputError(
             f"can't listen at {host} port {port}: {err.strerror}; take another --port (0: a free one)"
         ) from err
+    # An answer's head and body are written one after the other. asyncio turns Nagle's algorithm off only for
+    # sockets that name their protocol, and these don't: the body would wait 40 ms for the head's receipt.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
     settings = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10)
     server = uvicorn.Server(settings)
     thread = threading.Thread(target=server.run, args=([listening],), name="http", daemon=True)
