@@ -1,6 +1,6 @@
 """Reading trajectories: which point holds a run's incumbent at a time, above all at the end of a budget."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,11 +61,44 @@ def budget_ends(
             yield BudgetEnd(
                 method=str(method),
                 task_id=str(task_id),
-                seed=int(seed),
+                seed=int(str(seed)),
                 budget=float(budget),
                 row={str(name): value for name, value in rows.iloc[at].items()},
                 configs=int(rows["candidate"].iloc[: at + 1].nunique()),
             )
+
+
+def over_time(
+    trajectories: pd.DataFrame,
+    units_s: Mapping[str, float],
+    budget: float,
+    grid: Array,
+    value: Callable[[str, pd.DataFrame], Array],
+    *,
+    own_time: bool,
+) -> pd.DataFrame:
+    """Return how a number of the incumbent went while a budget was spent, on a grid that all tasks share.
+
+    Args:
+        trajectories: Rows of ``loop.run_budgets``, of any number of methods.
+        units_s: Task id to the seconds that budgets are multiples of.
+        budget: Which budget was planned for; one of those that were run.
+        grid: Multiples of a task's unit, rising, shape ``(G,)``.
+        value: From a task's id and rows to the number at each of them.
+        own_time: Whether the method's own seconds count.
+
+    Returns:
+        One row a method and grid point: time (of the grid), value (mean over tasks of the mean over seeds).
+    """
+    rows = []
+    for (method, task_id, _), runs in trajectories.groupby(CELL, sort=False):
+        run = planned_for(runs, budget)
+        at = incumbents_at(run, grid * units_s[str(task_id)], own_time=own_time)
+        values = value(str(task_id), run)[at]
+        rows.append(pd.DataFrame({"method": method, "task_id": task_id, "time": grid, "value": values}))
+    whole = pd.concat(rows, ignore_index=True)
+    by_task = whole.groupby(["method", "task_id", "time"], sort=False)["value"].mean()
+    return by_task.groupby(["method", "time"], sort=False).mean().reset_index()
 
 
 def incumbents_at(rows: pd.DataFrame, times_s: Array, *, own_time: bool) -> NDArray[np.int64]:

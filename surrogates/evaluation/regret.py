@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from surrogates.data.normalisation import Array, median_gap, to_loss
-from surrogates.evaluation.reading import CELL, budget_ends, incumbents_at, planned_for
+from surrogates.evaluation.reading import budget_ends, over_time
 from surrogates.evaluation.replay import Replay
 from surrogates.metadataset import MetaDataset
 
@@ -178,16 +178,14 @@ def regret_over_time(
     Returns:
         One row a method and grid point: time (of the grid), regret (mean over tasks of the mean over seeds).
     """
-    rows = []
-    for (method, task_id, _), runs in trajectories.groupby(CELL, sort=False):
-        by = measured_by[str(task_id)]
-        run = planned_for(runs, budget)
-        at = incumbents_at(run, grid * by.median_cost_s, own_time=own_time)
-        regrets = normalised_regret(run["loss"].to_numpy(float)[at], by.metric.best, by.metric.gap)
-        rows.append(pd.DataFrame({"method": method, "task_id": task_id, "time": grid, "regret": regrets}))
-    whole = pd.concat(rows, ignore_index=True)
-    by_task = whole.groupby(["method", "task_id", "time"], sort=False)["regret"].mean()
-    return by_task.groupby(["method", "time"], sort=False).mean().reset_index()
+
+    def regrets(task_id: str, run: pd.DataFrame) -> Array:
+        by = measured_by[task_id]
+        return normalised_regret(run["loss"].to_numpy(float), by.metric.best, by.metric.gap)
+
+    units_s = {task_id: by.median_cost_s for task_id, by in measured_by.items()}
+    lines = over_time(trajectories, units_s, budget, grid, regrets, own_time=own_time)
+    return lines.rename(columns={"value": "regret"})
 
 
 def _ruler(losses: Sequence[Array]) -> Ruler | None:

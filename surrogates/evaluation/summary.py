@@ -1,6 +1,6 @@
 """A comparison in numbers: each method at each budget, with intervals, ranks and tests against ours."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -51,14 +51,8 @@ def summarise(measured: pd.DataFrame) -> tuple[MethodSummary, ...]:
     Returns:
         The methods, those with the lowest regret over all budgets first.
     """
-    by_task = measured.groupby(["method", "budget", "task_id"], as_index=False).agg(
-        regret=("regret", "mean"),
-        range_regret=("range_regret", "mean"),
-        rank=("rank", "mean"),
-        test=("test", lambda values: values.mean(skipna=False)),
-        test_regret=("test_regret", lambda values: values.mean(skipna=False)),
-        own_s=("own_s", "mean"),
-        configs=("configs", "mean"),
+    by_task = task_means(
+        measured, ("regret", "range_regret", "rank", "test", "test_regret", "own_s", "configs")
     )
     ordered = by_task.groupby("method")["regret"].mean().sort_values(kind="stable")
     names = [str(name) for name in ordered.index]
@@ -67,17 +61,42 @@ def summarise(measured: pd.DataFrame) -> tuple[MethodSummary, ...]:
     return tuple(MethodSummary(name=name, at=tuple(at[name, budget] for budget in budgets)) for name in names)
 
 
+def task_means(measured: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Average what was measured over the seeds of each method, budget and task.
+
+    Args:
+        measured: Columns method, budget, task_id, seed and these.
+        columns: What is averaged; NaN where a seed has none.
+
+    Returns:
+        One row a method, budget and task.
+    """
+    groups = measured.groupby(["method", "budget", "task_id"], as_index=False)[list(columns)]
+    return groups.agg(_whole_mean)
+
+
+def against_ours(by_method: Mapping[str, Array]) -> dict[str, Paired]:
+    """Compare ours with each other method at one budget.
+
+    Args:
+        by_method: Method to the number that decides, one a task in the same order; lower is better.
+
+    Returns:
+        Other methods to how ours compares with them; none where ours was not run.
+    """
+    others = [name for name in by_method if name != OURS]
+    if OURS not in by_method or not others:
+        return {}
+    found = compare(by_method[OURS], [by_method[name] for name in others])
+    return dict(zip(others, found, strict=True))
+
+
 def _at(by_task: pd.DataFrame, names: Sequence[str], budget: float) -> dict[str, AtBudget]:
     rows = {name: by_task[(by_task["method"] == name) & (by_task["budget"] == budget)] for name in names}
     regrets: dict[str, Array] = {
         name: own.sort_values("task_id")["regret"].to_numpy(float) for name, own in rows.items()
     }
-    others = [name for name in names if name != OURS] if OURS in regrets else []
-    against = (
-        dict(zip(others, compare(regrets[OURS], [regrets[name] for name in others]), strict=True))
-        if others
-        else {}
-    )
+    against = against_ours(regrets)
     return {
         name: AtBudget(
             budget=budget,
@@ -93,6 +112,10 @@ def _at(by_task: pd.DataFrame, names: Sequence[str], budget: float) -> dict[str,
         )
         for name, own in rows.items()
     }
+
+
+def _whole_mean(values: "pd.Series[float]") -> float:
+    return float(values.mean(skipna=False))
 
 
 def _mean(values: "pd.Series[float]") -> float | None:
