@@ -1,7 +1,11 @@
-"""Asking the surrogate about a new task: the actor where one runs, this process where none does."""
+"""Asking the surrogate about a new task: the actor where one runs, this process where none does.
+
+A task that is not on record is measured in another process meanwhile: torch and a base model take as long to
+load as all that is needed to answer.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,16 +16,17 @@ from rich.console import RenderableType
 from orchestrator.app.advice_view import render_plan
 from orchestrator.app.askers import Asker, find_asker
 from orchestrator.app.constraints import Constraints, fitting, for_device
-from orchestrator.app.peft_format import as_peft
+from orchestrator.app.published import PublishedDefaults, is_other_base, published_defaults
 from orchestrator.app.roots import learnable_spec, newest_root
+from orchestrator.app.shipped import is_shipped, shipped_root
 from orchestrator.app.spec import SweepSpec
 from orchestrator.contracts import Config, InputError, TrainingSettings
 from orchestrator.metadataset.reader import MetaDatasetReader
 from surrogates.data.store import is_tables
 from surrogates.plan import Plan
 from surrogates.serving.questions import Answer, question
-from workers.metafeatures import FeatureCache
-from workers.models.base import BaseModel, load_base
+from workers.metafeatures.aside import measuring_aside
+from workers.models.location import EMBEDDED, ModelLocation, locate
 from workers.space import SearchSpace
 from workers.tasks.loading import load_task
 from workers.tasks.records import Task
@@ -36,7 +41,8 @@ class Advice:
 
     plan: Plan
     task: Task
-    base: BaseModel
+    base: ModelLocation
+    """Files of the base model that was asked about."""
     root: Path
     answered_by: str
     """``the surrogate actor at ADDRESS``, or ``this process``; and which state of it."""
@@ -57,6 +63,8 @@ class Advice:
 
     def as_peft(self) -> dict[str, Any]:
         """Return the best choice in the words of peft and transformers; see ``peft_format.as_peft``."""
+        from orchestrator.app.peft_format import as_peft
+
         best = self.plan.best
         return as_peft(best.config, best.epochs, base=self.base, task=self.task, settings=self.settings)
 
@@ -100,20 +108,22 @@ def recommend(
     Args:
         task_source: As in a sweep's ``tasks``.
         budget_s: What may be spent, in seconds of training and evaluation as the sweep measured them.
-        root: The sweep to learn from; None: the newest under ``runs``.
+        root: The sweep to learn from; None: the newest under ``runs``, or the one that ships where there is
+            none.
         k: At most so many choices; None: as many as are worth while.
         constraints: Further demands; their device's seconds are the budget's.
 
     Returns:
-        The advice.
+        The advice, for the base model of that sweep.
 
     Raises:
         InputError: The task, the budget, the root or a demand can't be used.
         NothingLearnedError: The sweep has no finished trial yet.
+        MeasuringFailedError: The process that measured the task died.
     """
     demands = constraints or Constraints()
     task = load_task(task_source)
-    shown = root or newest_root(RUNS)
+    shown = _asked_root(root)
     chosen = shown.absolute()
     if is_tables(chosen):
         raise InputError(
@@ -122,23 +132,30 @@ def recommend(
         )
     spec = learnable_spec(chosen)
     settings = spec.training_settings()
-    base = load_base(spec.base_model, dtype=spec.training.compute_dtype)
-    asked = question(
-        _features(chosen, task, base, spec),
-        budget_s * demands.speed_factor,
-        k=k,
-        task_id=task.task_id,
-        base_fingerprint=base.fingerprint,
-        fixed=demands.fixed,
-        excluded=demands.excluded,
-    )
-    notes = []
-    with ExitStack() as connection:
-        asker = find_asker(chosen, connection)
+    base = locate(spec.base_model)
+    notes = _usual_notes(chosen, base)
+    with ExitStack() as running:
+        features = _features(chosen, task_source, task, base, spec, running)
+        asker = find_asker(chosen, running)
+        asked = question(
+            features(),
+            budget_s * demands.speed_factor,
+            k=k,
+            task_id=task.task_id,
+            base_fingerprint=base.fingerprint,
+            fixed=demands.fixed,
+            excluded=demands.excluded,
+        )
         if demands.gpu_memory_bytes is not None:
+            from workers.models.base import load_base
+
             pool = asker.candidates()
             kept = fitting(
-                pool, gpu_memory_bytes=demands.gpu_memory_bytes, task=task, base=base, settings=settings
+                pool,
+                gpu_memory_bytes=demands.gpu_memory_bytes,
+                task=task,
+                base=load_base(spec.base_model, dtype=settings.compute_dtype),
+                settings=settings,
             )
             asked["candidates"] = [dict(config) for config in kept]
             if len(kept) < len(pool):
@@ -158,6 +175,29 @@ def recommend(
         settings=settings,
         default_config=SearchSpace.from_spec(spec.preset, spec.space).default(),
     )
+
+
+def defaults_for_other_base(
+    task_source: str, base_model: str, *, root: Path | None = None
+) -> PublishedDefaults | None:
+    """Return what there is to say of a base model that the sweep at hand did not finetune.
+
+    Args:
+        task_source: As in a sweep's ``tasks``.
+        base_model: The base model that will be finetuned.
+        root: As ``recommend`` takes it.
+
+    Returns:
+        The published defaults, and why there is no more; None where the sweep finetuned that very model.
+
+    Raises:
+        InputError: The task, the root or the base model can't be used.
+    """
+    task, shown = load_task(task_source), _asked_root(root)
+    learned_on = learnable_spec(shown.absolute()).base_model
+    if not is_other_base(base_model, learned_on):
+        return None
+    return published_defaults(task, base_model, learned_on=learned_on, root=shown)
 
 
 def recommend_by_features(
@@ -238,15 +278,29 @@ def _read_features(path: Path) -> dict[str, float]:
     return {name: float(value) for name, value in content.items() if value is not None}
 
 
-def _features(root: Path, task: Task, base: BaseModel, spec: SweepSpec) -> Mapping[str, float]:
-    """Return a task's meta-features: those on record, or kept on this machine, or measured now."""
+def _asked_root(root: Path | None) -> Path:
+    return root or newest_root(RUNS) or shipped_root()
+
+
+def _usual_notes(root: Path, base: ModelLocation) -> list[str]:
+    """Return what has to be said of the embedded model's meta-dataset, whoever asks."""
+    if not is_shipped(root) or base.name != EMBEDDED:
+        return []
+    return [
+        f"this is the meta-dataset that ships with Foretune, all of it finetuning of {EMBEDDED}: no advice "
+        "for another model; name yours with --base-model"
+    ]
+
+
+def _features(
+    root: Path, task_source: str, task: Task, base: ModelLocation, spec: SweepSpec, running: ExitStack
+) -> Callable[[], dict[str, float]]:
+    """Return what returns a task's meta-features: from the record, or from a process that measures it now."""
     recorded = MetaDatasetReader(root).tasks()
     rows = recorded.loc[
         (recorded["task_id"] == task.task_id) & (recorded["base_fingerprint"] == base.fingerprint)
     ]
     for text in rows["meta_features"]:
-        features: dict[str, float] = {
-            name: value for name, value in json.loads(text).items() if value is not None
-        }
-        return features
-    return FeatureCache().measure(task, base, spec.training_settings())
+        known = {name: float(value) for name, value in json.loads(text).items() if value is not None}
+        return lambda: known
+    return running.enter_context(measuring_aside(task_source, spec.base_model, spec.training_settings()))

@@ -4,18 +4,18 @@ import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from cluster.connection import connected, is_connected
-from orchestrator.app.serving import Endpoint, endpoint_of
+from orchestrator.app.endpoints import Endpoint, endpoint_of
 from orchestrator.contracts import Config, InputError
 from orchestrator.metadataset.layout import RootLayout
-from surrogates.data.store import read_meta
-from surrogates.recommender import Recommender
-from surrogates.serving.client import SurrogateClient
 from surrogates.serving.questions import Answer
-from surrogates.serving.saved import SavedStateError, load, state_folder, versions
+from surrogates.serving.refit import keep, learn
+from surrogates.serving.saved import SavedStateError, drop_old, load, state_folder, versions
 from surrogates.serving.sources import count_rows
+
+if TYPE_CHECKING:
+    from surrogates.serving.client import SurrogateClient
 
 logger = logging.getLogger(__name__)
 
@@ -38,39 +38,45 @@ class Asker(Protocol):
 
 
 class _Here:
-    """This process: from what a surrogate actor saved, if nothing has been added since; else by a fit."""
+    """This process: from what was learned before, if nothing has been added; else it learns, and keeps it."""
 
     def __init__(self, root: Path) -> None:
         self.name = "this process (no surrogate actor runs for this sweep)"
         states = RootLayout(root).surrogate_dir
         for version in versions(states)[-1:]:
             try:
-                saved = load(state_folder(states, version))
+                state = load(state_folder(states, version))
             except SavedStateError as err:
                 logger.info("saved state not used reason=%s", err)
                 continue
-            if saved.learned.rows == count_rows(root):
-                self.name = "this process, from what a surrogate actor saved"
-                self._recommender, self._version = saved.recommender, version
-                self._learned_at = saved.learned.learned_at
+            if state.learned.rows == count_rows(root):
+                self.name = "this process, from what was learned before"
+                self._state, self._version = state, version
                 return
-        self._recommender, self._version, self._learned_at = Recommender.fit(read_meta(root)), 0, "now"
+        self._state = learn(root)
+        try:
+            self._version = keep(self._state, root)
+            drop_old(states)
+        except OSError as err:
+            logger.info("what was learned is not kept root=%s reason=%s", root, err)
+            self._version = 0
 
     def ask(self, asked: Mapping[str, Any]) -> Answer:
         """Answer here and now."""
         arguments = dict(asked)
-        plan = self._recommender.plan(arguments.pop("features"), arguments.pop("budget_s"), **arguments)
-        return Answer(plan=plan, version=self._version, learned_at=self._learned_at)
+        recommender = self._state.recommender
+        plan = recommender.plan(arguments.pop("features"), arguments.pop("budget_s"), **arguments)
+        return Answer(plan=plan, version=self._version, learned_at=self._state.learned.learned_at)
 
     def candidates(self) -> list[Config]:
         """Return the configs that are chosen from where none are named."""
-        return [dict(config) for config in self._recommender.pool.configs]
+        return [dict(config) for config in self._state.recommender.pool.configs]
 
 
 class _There:
     """The root's actor."""
 
-    def __init__(self, client: SurrogateClient, endpoint: Endpoint) -> None:
+    def __init__(self, client: "SurrogateClient", endpoint: Endpoint) -> None:
         self.name = f"the surrogate actor at {endpoint.address}"
         self.ask, self.candidates = client.ask, client.candidates
 
@@ -95,8 +101,12 @@ def find_asker(root: Path, connection: ExitStack) -> Asker:
     return _Here(root)
 
 
-def _find_actor(root: Path, endpoint: Endpoint, connection: ExitStack) -> SurrogateClient | None:
+def _find_actor(root: Path, endpoint: Endpoint, connection: ExitStack) -> "SurrogateClient | None":
     """Connect to the actor of a root; None if it, or its cluster, is gone."""
+    # Importing Ray takes most of a second, and there is no actor to ask where none was started.
+    from cluster.connection import connected, is_connected
+    from surrogates.serving.client import SurrogateClient
+
     try:
         if not is_connected():
             connection.enter_context(connected(endpoint.address))

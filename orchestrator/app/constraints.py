@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from orchestrator.contracts import Config, InputError, InvalidConfigError, Scalar, TrainingSettings
 from surrogates.plan import Plan
-from workers.models.base import BaseModel
 from workers.tasks.records import Task
+
+if TYPE_CHECKING:
+    from workers.models.base import BaseModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,7 @@ def fitting(
     *,
     gpu_memory_bytes: int,
     task: Task,
-    base: BaseModel,
+    base: "BaseModel",
     settings: TrainingSettings,
 ) -> list[Config]:
     """Return the configs that can train on a GPU of so much memory, in micro-batches as small as need be.

@@ -6,8 +6,8 @@ from typing import Any
 
 from orchestrator.contracts import Config, TrainingSettings
 from workers.methods.configs import peft_config
-from workers.models.base import BaseModel
 from workers.models.facts import ModelFacts
+from workers.models.location import ModelLocation
 from workers.tasks.records import Task
 from workers.training.hyperparameters import Hyperparameters
 
@@ -24,14 +24,14 @@ _BESIDE = ("loraplus_lr_ratio", "prompt_loss_weight", "packing", "hard_candidate
 
 
 def as_peft(
-    config: Config, epochs: int, *, base: BaseModel, task: Task, settings: TrainingSettings
+    config: Config, epochs: int, *, base: ModelLocation, task: Task, settings: TrainingSettings
 ) -> dict[str, Any]:
     """Return the arguments of a config of peft's and of ``transformers.TrainingArguments`` for a choice.
 
     Args:
         config: The choice.
         epochs: Its fidelity, in epochs of the sweep that was learned from.
-        base: The base model, whose layers the target modules are named after.
+        base: The base model's files; the target modules are named after its layers.
         task: The task; with the settings it decides how many steps an epoch has.
         settings: Of that sweep.
 
@@ -74,11 +74,11 @@ def as_peft(
     return content
 
 
-def _adapter(hyper: Hyperparameters, base: BaseModel) -> dict[str, Any] | None:
+def _adapter(hyper: Hyperparameters, base: ModelLocation) -> dict[str, Any] | None:
     """Return the name of peft's class and the arguments that are not its defaults."""
     if hyper.peft_method == "full":
         return None
-    made = peft_config(hyper, ModelFacts.of(base.location), trial_id="")
+    made = peft_config(hyper, ModelFacts.of(base), trial_id="")
     usual = type(made)().to_dict()
     told = {
         name: sorted(value) if isinstance(value, set) else value

@@ -25,6 +25,7 @@ from orchestrator.app.status import certify, status_of
 from orchestrator.app.zero_shot import zero_shot
 from orchestrator.contracts import Config, OrchestrationError
 from orchestrator.metadataset.reader import MetaDatasetReader
+from workers.models.base import load_base
 from workers.training.evaluation import SplitMetrics
 
 SPEC = Path(orchestrator.__file__).resolve().parents[1] / "examples" / "quickstart.yaml"
@@ -122,7 +123,8 @@ def quickstart(folder: Path, *, console: Console) -> Story:
         like=spec,
         epochs=advice.plan.best.epochs,
     )
-    untrained = zero_shot(advice.task, advice.base, spec.training_settings())
+    base = load_base(spec.base_model, dtype=spec.training.compute_dtype)
+    untrained = zero_shot(advice.task, base, spec.training_settings())
     console.print(_comparison(untrained, results))
     wall_s = time.monotonic() - began_s
     _headline(console, f"Done in {wall_s:.0f} s: where everything lies, what is next", None)

@@ -193,23 +193,17 @@ def _planned(trials: Sequence[Trial]) -> dict[TrialId, int]:
     return {trial.trial_id: trial.max_epochs for trial in trials}
 
 
-def newest_root(folder: Path) -> Path:
+def newest_root(folder: Path) -> Path | None:
     """Return the sweep under a folder that was written last; rehearsals don't count.
 
     Args:
         folder: Where sweeps lie side by side.
 
     Returns:
-        That sweep's root.
-
-    Raises:
-        InputError: There is none.
+        That sweep's root; None where there is none.
     """
     found = [path for path in folder.glob(f"*/{RootLayout(folder).sweep_yaml.name}") if path.is_file()]
     specs = [path for path in found if not existing_spec(path.parent).is_rehearsal]
     if not specs:
-        raise InputError(
-            f"there is nothing to learn from: no sweep under ./{folder}; run `foretune quickstart`, or name "
-            "a sweep with --root"
-        )
+        return None
     return max(specs, key=lambda path: RootLayout(path.parent).ledger_dir.stat().st_mtime).parent

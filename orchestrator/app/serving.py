@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.connection import connected
+from orchestrator.app.endpoints import Endpoint
 from orchestrator.app.roots import learnable_spec
 from orchestrator.app.signals import stop_signals
 from orchestrator.app.web import WebAddress, web_serving
@@ -22,24 +23,6 @@ from orchestrator.metadataset.layout import RootLayout
 from surrogates.data.store import is_tables
 from surrogates.serving.client import SurrogateClient
 from surrogates.serving.service import Following
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """Where a root's surrogate actor answers."""
-
-    address: str
-    """Of its Ray cluster."""
-    pid: int
-    """Of the process that started it."""
-
-
-def endpoint_of(root: Path) -> Endpoint | None:
-    """Return where a root's actor was started last; whether it still answers is another matter."""
-    try:
-        return Endpoint(**json.loads(RootLayout(root).endpoint_json.read_text()))
-    except FileNotFoundError:
-        return None
 
 
 @contextmanager

@@ -83,7 +83,15 @@ def recommend(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Learn from this sweep, or with --features from tables; left out: the newest under ./runs.",
+            help="Learn from this sweep, or with --features from tables; left out: the newest under ./runs, "
+            "or the meta-dataset that ships.",
+        ),
+    ] = None,
+    base_model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="What will be finetuned; for another model than the sweep's: published defaults only.",
         ),
     ] = None,
     features: Annotated[
@@ -118,10 +126,11 @@ def recommend(
     budget_s = parse_budget(budget)
     demanded = (parse_fixed(fixed or ()), parse_excluded(excluded or ()))
     memory_bytes = None if gpu_memory is None else parse_size(gpu_memory, "--gpu-memory")
-    _refuse_unclear(task, features, root, fmt)
-    from orchestrator.app.advice import Advice, TableAdvice, recommend_by_features
+    _refuse_unclear(task, features, root, fmt, base_model)
+    from orchestrator.app.advice import Advice, TableAdvice, defaults_for_other_base, recommend_by_features
     from orchestrator.app.advice import recommend as ask
     from orchestrator.app.constraints import Constraints
+    from orchestrator.app.published import PublishedDefaults
 
     constraints = Constraints(
         fixed=demanded[0],
@@ -130,12 +139,16 @@ def recommend(
         device=device,
         speed_factor=speed_factor,
     )
-    advice: Advice | TableAdvice
-    if features is not None and root is not None:
+    advice: Advice | TableAdvice | PublishedDefaults | None = None
+    if base_model is not None and task is not None:
+        advice = defaults_for_other_base(task, base_model, root=root)
+    if advice is not None:
+        pass
+    elif features is not None and root is not None:
         advice = recommend_by_features(features, budget_s, root=root, k=k, constraints=constraints)
     else:
         advice = ask(str(task), budget_s, root=root, k=k, constraints=constraints)
-    if isinstance(advice, Advice) and fmt is Format.PEFT:
+    if isinstance(advice, Advice | PublishedDefaults) and fmt is Format.PEFT:
         typer.echo(json.dumps(advice.as_peft(), indent=2))
     elif as_json:
         typer.echo(json.dumps(advice.as_dict(), indent=2))
@@ -144,10 +157,14 @@ def recommend(
     return 0
 
 
-def _refuse_unclear(task: str | None, features: Path | None, root: Path | None, fmt: Format | None) -> None:
+def _refuse_unclear(
+    task: str | None, features: Path | None, root: Path | None, fmt: Format | None, base_model: str | None
+) -> None:
     if (task is None) == (features is None):
         raise InputError("name a TASK, or give its meta-features with --features FILE.json; one of the two")
     if features is not None and root is None:
         raise InputError("--features needs --root DIR: the folder of tables, or the sweep, to learn from")
+    if features is not None and base_model is not None:
+        raise InputError("--base-model needs a TASK; the tables that --features asks know of no base model")
     if features is not None and fmt is not None:
         raise InputError(f"--format {fmt} needs a TASK and its base model; with --features leave it out")

@@ -23,7 +23,7 @@ from surrogates.data.store import read_meta
 from surrogates.recommender import Recommender
 from surrogates.serving.comparison import Verdict, judge
 from surrogates.serving.questions import ERRORS, KINDS
-from surrogates.serving.saved import Learned, SavedStateError, load, save, state_folder
+from surrogates.serving.saved import Learned, SavedState, SavedStateError, load, save, state_folder
 from surrogates.serving.sources import count_rows
 
 _TIMEOUT_S = 3600.0
@@ -76,25 +76,60 @@ def refit(root: Path, before: int | None) -> Refitted:
         NothingLearnedError: No trial has finished yet.
         CorruptLedgerError: What there is to learn from can't be read.
     """
-    rows = count_rows(root)
-    start_s = time.monotonic()
-    meta = read_meta(root)
-    recommender = Recommender.fit(meta)
-    fit_s = time.monotonic() - start_s
-    verdict = _judged(root, before, recommender)
+    state = learn(root)
+    rows, fit_s = state.learned.rows, state.learned.fit_s
+    verdict = _judged(root, before, state.recommender)
     if not verdict.accepted:
         return Refitted(verdict=verdict, version=None, rows=rows, fit_s=fit_s)
-    learned = Learned(rows=rows, fit_s=fit_s, learned_at=datetime.now(UTC).isoformat(timespec="milliseconds"))
-    states = RootLayout(root).surrogate_dir
     try:
-        make_folder_durably(states)
-        version = save(recommender, learned, states)
+        version = keep(state, root)
     except OSError as err:
+        states = RootLayout(root).surrogate_dir
         raise InputError(
             f"what was learned can't be saved under {states}: {os.strerror(err.errno or 0)}; make room, or "
             "serve a copy of the folder that can be written"
         ) from err
     return Refitted(verdict=verdict, version=version, rows=rows, fit_s=fit_s)
+
+
+def learn(root: Path) -> SavedState:
+    """Learn from a root, here and now; nothing is written.
+
+    Args:
+        root: A sweep's root or a folder of tables.
+
+    Returns:
+        What was learned, and from how much.
+
+    Raises:
+        InputError: The root is neither.
+        NothingLearnedError: No trial has finished yet.
+        CorruptLedgerError: What there is to learn from can't be read.
+    """
+    rows = count_rows(root)
+    start_s = time.monotonic()
+    recommender = Recommender.fit(read_meta(root))
+    fit_s = time.monotonic() - start_s
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return SavedState(recommender, Learned(rows=rows, fit_s=fit_s, learned_at=now))
+
+
+def keep(state: SavedState, root: Path) -> int:
+    """Write what was learned beside the root it was learned from.
+
+    Args:
+        state: What was learned.
+        root: The sweep's root or the folder of tables.
+
+    Returns:
+        Its version.
+
+    Raises:
+        OSError: The system refused.
+    """
+    states = RootLayout(root).surrogate_dir
+    make_folder_durably(states)
+    return save(state.recommender, state.learned, states)
 
 
 def _judged(root: Path, before: int | None, recommender: Recommender) -> Verdict:

@@ -27,7 +27,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
 
 
 def shown(base: BaseModel, config: Config) -> dict[str, Any]:
-    printed = json.dumps(as_peft(config, 2, base=base, task=TASK, settings=SETTINGS))
+    printed = json.dumps(as_peft(config, 2, base=base.location, task=TASK, settings=SETTINGS))
     content: dict[str, Any] = json.loads(printed)
     return content
 

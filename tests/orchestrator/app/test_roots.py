@@ -96,6 +96,6 @@ def test_rehearsals_are_nothing_to_learn_from(tmp_path: Path) -> None:
         learnable_spec(tmp_path / "rehearsal")
 
 
-def test_no_sweep_at_all_is_said_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="foretune quickstart"):
-        newest_root(tmp_path)
+def test_no_sweep_at_all_is_no_newest_root(tmp_path: Path) -> None:
+    assert newest_root(tmp_path) is None
+    assert newest_root(tmp_path / "missing") is None

@@ -1,0 +1,81 @@
+"""A task measured in another process: the same numbers, the same refusals, and no process left behind."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.contracts import InputError, TrainingSettings
+from tests.support.tiny import make_task
+from workers.metafeatures import FeatureCache
+from workers.metafeatures.aside import MeasuringFailedError, measuring_aside
+from workers.models.base import load_base
+from workers.tasks.loading import load_task, save_task
+
+SETTINGS = TrainingSettings(
+    horizon_epochs=1, max_eval_examples=5, max_new_tokens=8, max_length_tokens=64, examples_per_epoch=8
+)
+TIMED = "probe_tokens_per_s"
+
+
+@pytest.fixture
+def task_file(tmp_path: Path) -> Path:
+    path = tmp_path / "elders.jsonl"
+    save_task(make_task(), path)
+    return path
+
+
+def test_a_task_measured_aside_has_the_numbers_it_has_here(
+    task_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORETUNE_CACHE", str(tmp_path / "cache"))
+    with measuring_aside(str(task_file), "tiny-phi3", SETTINGS) as measured:
+        features = measured()
+    here = FeatureCache(tmp_path / "other").measure(
+        load_task(str(task_file)), load_base("tiny-phi3"), SETTINGS
+    )
+    assert {**features, TIMED: 0} == {**here, TIMED: 0}
+
+
+def test_what_is_wrong_with_a_task_is_told_as_it_would_be_here(tmp_path: Path) -> None:
+    missing = tmp_path / "none.jsonl"
+    with (
+        measuring_aside(str(missing), "tiny-phi3", SETTINGS) as measured,
+        pytest.raises(InputError, match=r"none\.jsonl"),
+    ):
+        measured()
+
+
+def test_a_process_that_dies_is_told_with_its_last_words(
+    task_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dying = "import sys; sys.stderr.write('x' * 200000 + 'out of luck'); sys.exit(7)"
+    started = subprocess.Popen
+
+    def start(_command: list[str], **options: object) -> "subprocess.Popen[str]":
+        return started([sys.executable, "-c", dying], **options)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr("subprocess.Popen", start)
+    with (
+        measuring_aside(str(task_file), "tiny-phi3", SETTINGS) as measured,
+        pytest.raises(MeasuringFailedError, match=r"exit code 7; the last it said: x+out of luck"),
+    ):
+        measured()
+
+
+def test_leaving_early_ends_the_process(task_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pids: list[int] = []
+    started = subprocess.Popen
+
+    def start(command: list[str], **options: object) -> "subprocess.Popen[str]":
+        process = started(command, **options)  # type: ignore[call-overload]
+        pids.append(process.pid)
+        return process  # type: ignore[no-any-return]
+
+    monkeypatch.setattr("subprocess.Popen", start)
+    with pytest.raises(KeyboardInterrupt), measuring_aside(str(task_file), "tiny-phi3", SETTINGS):
+        raise KeyboardInterrupt
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)

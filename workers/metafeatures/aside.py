@@ -1,0 +1,108 @@
+"""Measuring a task in a process of its own: ``python -m workers.metafeatures.aside``.
+
+Loading torch, a base model and a task takes seconds, in which whoever asks can do something else. The process
+is given one JSON object as its argument and answers with one line of JSON.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from orchestrator.contracts import InputError, OrchestrationError, TrainingSettings
+
+_TAIL = 2000
+"""Letters of a failed process's last words that are told."""
+
+
+class MeasuringFailedError(OrchestrationError):
+    """The process that measured a task died without an answer; nothing is known of the task."""
+
+    def __init__(self, task_source: str, exit_code: int, last_words: str) -> None:
+        super().__init__(task_source, exit_code, last_words)
+        self.task_source, self.exit_code, self.last_words = task_source, exit_code, last_words
+
+    def __str__(self) -> str:
+        return (
+            f"measuring {self.task_source} ended with exit code {self.exit_code}; the last it said: "
+            f"{self.last_words}"
+        )
+
+
+@contextmanager
+def measuring_aside(
+    task_source: str, base_model: str, settings: TrainingSettings
+) -> Iterator[Callable[[], dict[str, float]]]:
+    """Begin to measure a task; leaving ends the process if it has not ended.
+
+    Args:
+        task_source: As in a sweep's ``tasks``; a relative path is of the working directory.
+        base_model: As in a sweep.
+        settings: Of the sweep.
+
+    Yields:
+        What waits for the meta-features and returns them, as ``FeatureCache.measure`` does. It raises
+        ``InputError`` where the task or the base model can't be used, ``MeasuringFailedError`` where the
+        process died.
+    """
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    asked = {"task_source": task_source, "base_model": base_model, "settings": asdict(settings)}
+    # Into a file: a full pipe that nobody reads yet would hold the process up.
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", __name__, json.dumps(asked)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=environment,
+        )
+
+        def wait() -> dict[str, float]:
+            said, _ = process.communicate()
+            if process.returncode != 0:
+                errors.seek(0)
+                last_words = errors.read()[-_TAIL:].strip() or "nothing"
+                raise MeasuringFailedError(task_source, process.returncode, last_words)
+            answered = json.loads(said.splitlines()[-1])
+            if "problems" in answered:
+                raise InputError(*answered["problems"])
+            features: dict[str, float] = answered["features"]
+            return features
+
+        with process:
+            try:
+                yield wait
+            finally:
+                process.kill()
+
+
+def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Measure a task.
+
+    Args:
+        asked: Task, base model and settings, as ``measuring_aside`` sends them.
+
+    Returns:
+        ``features``, or ``problems`` of the input.
+    """
+    from workers.metafeatures.cache import FeatureCache
+    from workers.models.base import load_base
+    from workers.tasks.loading import load_task
+
+    settings = TrainingSettings(**asked["settings"])
+    try:
+        task = load_task(asked["task_source"])
+        base = load_base(asked["base_model"], dtype=settings.compute_dtype)
+        return {"features": FeatureCache().measure(task, base, settings)}
+    except InputError as err:
+        return {"problems": list(err.problems)}
+
+
+if __name__ == "__main__":
+    sys.stdout.write("\n" + json.dumps(answer(json.loads(sys.argv[1]))) + "\n")
