@@ -1,6 +1,7 @@
 """Curve tables of other tools: into a folder of tables, and out of one or of a sweep's root."""
 
 import enum
+import os
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from orchestrator.contracts import InputError
+from orchestrator.metadataset.compact import compact
 from surrogates.data.space import Space
 from surrogates.data.store import read_meta, write_tables
 from surrogates.interchange.optuna_export import export_optuna
@@ -122,6 +124,29 @@ def export_tables(
     write = {Foreign.SYNETUNE: export_synetune, Foreign.QTT: export_qtt, Foreign.OPTUNA: export_optuna}[fmt]
     exported = write(meta, out, replace=force)
     return _exchange(meta, out, exported.files, exported.notes)
+
+
+def export_root(source: Path, out: Path) -> Exchange:
+    """Write a finished sweep's root again in few bytes, one part a table; see ``metadataset.compact``.
+
+    Args:
+        source: The root.
+        out: The copy's folder; missing or empty.
+
+    Returns:
+        What was read and written.
+
+    Raises:
+        InputError: The root is none, is being written, or the folder can't be written.
+        NothingLearnedError: No trial has finished yet.
+    """
+    meta = MetaDataset.from_root(source)
+    try:
+        compact(source, out)
+    except OSError as err:
+        raise InputError(f"{out} can't be written: {os.strerror(err.errno or 0)}") from err
+    files = tuple(str(path.relative_to(out)) for path in sorted(out.rglob("*.*")) if path.is_file())
+    return _exchange(meta, out, files, ("logs, checkpoints and adapters are not copied",))
 
 
 def load_features(path: Path) -> pd.DataFrame:

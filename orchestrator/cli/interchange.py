@@ -9,6 +9,7 @@ import typer
 
 from orchestrator.app.exits import Exit
 from orchestrator.cli.options import AsJson
+from orchestrator.contracts import InputError
 
 if TYPE_CHECKING:
     from orchestrator.app.interchange import Exchange
@@ -20,6 +21,15 @@ class Format(enum.StrEnum):
     SYNETUNE = "synetune"
     QTT = "qtt"
     OPTUNA = "optuna"
+
+
+class Target(enum.StrEnum):
+    """What is exported to: a format of another tool, or a root of our own in few bytes."""
+
+    SYNETUNE = "synetune"
+    QTT = "qtt"
+    OPTUNA = "optuna"
+    ROOT = "root"
 
 
 class Direction(enum.StrEnum):
@@ -101,7 +111,13 @@ def export(
     source: Annotated[
         Path, typer.Argument(metavar="ROOT_OR_TABLES", help="A sweep's folder, or one of tables.")
     ],
-    fmt: Annotated[Format, typer.Argument(metavar="FORMAT", help="synetune, qtt or optuna.")],
+    fmt: Annotated[
+        Target,
+        typer.Argument(
+            metavar="FORMAT",
+            help="synetune, qtt, optuna, or root: a copy of a sweep's root in few bytes, to be shared.",
+        ),
+    ],
     out: Out,
     metric: Annotated[
         str | None, typer.Option(help="What decides; left out: eval_loss, or what the tables say.")
@@ -109,9 +125,13 @@ def export(
     force: Force = False,
     as_json: AsJson = False,
 ) -> int:
-    """Write the learning curves of a sweep, or of tables, in another tool's format."""
-    from orchestrator.app.interchange import Foreign, export_tables
+    """Write the learning curves of a sweep, or of tables, in another tool's format, or in a compact root."""
+    from orchestrator.app.interchange import Foreign, export_root, export_tables
 
+    if fmt is Target.ROOT:
+        if metric is not None or force:
+            raise InputError("--metric and --force are for other formats; a copied root keeps all metrics")
+        return _say(export_root(source, out), as_json)
     return _say(export_tables(source, Foreign(fmt.value), out, metric=metric, force=force), as_json)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli.main import main
+from orchestrator.metadataset.verify import compare
 from surrogates.data.store import read_tables
 from surrogates.metadataset import MetaDataset
 from surrogates.recommender import Recommender
@@ -80,3 +81,17 @@ def test_password_of_a_storage_is_not_written_down() -> None:
 
     assert _without_password("mysql://me:secret@host/db") == "mysql://host/db"
     assert _without_password("runs/a@b") == "runs/a@b"
+
+
+def test_a_root_is_exported_as_a_root_and_other_formats_options_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "root").mkdir()
+    write_root(tmp_path / "root", tasks=2, configs=3)
+    (tmp_path / "root" / "sweep.yaml").write_text("name: x")
+    assert main(["export", str(tmp_path / "root"), "root", "--out", str(tmp_path / "copy")]) == 0
+    assert "2 tasks" in capsys.readouterr().out
+    assert compare(tmp_path / "root", tmp_path / "copy").ok
+    refused = ["export", str(tmp_path / "root"), "root", "--out", str(tmp_path / "other"), "--metric", "x"]
+    assert main(refused) == 2
+    assert not (tmp_path / "other").exists()
