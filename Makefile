@@ -1,5 +1,7 @@
 # foretune: two commands for a newcomer, `make quickstart` and `make test`; each makes .venv first.
 PYTHON ?= python3
+# For pytest: make test PYTEST_ARGS='-k ledger'
+PYTEST_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -37,7 +39,7 @@ quickstart: $(STAMP)  ## the whole story in one command, about four minutes on t
 	$(BIN)/foretune quickstart
 
 test: $(STAMP) $(PEERS) $(MOTO)  ## all tests that need neither a GPU nor patience
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(STAMP)  ## ruff, mypy --strict, import-linter, pydoclint
 	$(BIN)/ruff check .
