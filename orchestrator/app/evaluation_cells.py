@@ -31,11 +31,15 @@ class Cells:
         folder: Made when the first one is kept.
         meta: What is replayed.
         budgets: Multiples of a task's median cost of a full run.
+        more: JSON-like values that a cell depends on beside these.
     """
 
-    def __init__(self, folder: Path, meta: MetaDataset, budgets: Sequence[float]) -> None:
+    def __init__(
+        self, folder: Path, meta: MetaDataset, budgets: Sequence[float], *, more: Sequence[Any] = ()
+    ) -> None:
         self._folder = folder
-        self._common = [PROTOCOL, version("foretune"), fingerprint(meta), sorted(map(float, budgets))]
+        common = [PROTOCOL, version("foretune"), fingerprint(meta), sorted(map(float, budgets))]
+        self._common = [*common, *more]
 
     def read(self, method: Method, task_id: str, seed: int) -> pd.DataFrame | None:
         """Return a cell's trajectories; None if it has not been finished."""

@@ -1,13 +1,15 @@
 """Pictures of a comparison."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from surrogates.data.normalisation import Array
 from surrogates.evaluation.ours import OURS
+from surrogates.evaluation.outcomes import OutcomeSummary, losses_over_time
 from surrogates.evaluation.regret import TaskRulers, regret_over_time
 from surrogates.evaluation.summary import MethodSummary
 
@@ -37,28 +39,65 @@ def draw_regret(
     Returns:
         The figure.
     """
-    names = [str(name) for name in trajectories["method"].unique()]
-    looks = _looks(names)
+
+    def lines(budget: float, grid: Array) -> pd.DataFrame:
+        found = regret_over_time(trajectories, measured_by, budget, grid, own_time=own_time)
+        return found.rename(columns={"regret": "value"})
+
+    figure = _draw_lines(lines, budgets, "regret (0 best, 1 median config)")
+    for panel in figure.axes:
+        panel.set_yscale("symlog", linthresh=0.1)
+        panel.set_ylim(0.0, 11.0)
+    return figure
+
+
+def draw_test_loss(
+    trajectories: pd.DataFrame, units_s: Mapping[str, float], budgets: Sequence[float], *, own_time: bool
+) -> Figure:
+    """Draw the incumbent's mean test loss over time, a panel a budget that was planned for.
+
+    Args:
+        trajectories: Rows of ``run_budgets``.
+        units_s: Task id to the seconds that budgets are multiples of.
+        budgets: Those multiples.
+        own_time: Whether the methods' own seconds count.
+
+    Returns:
+        The figure.
+    """
+
+    def lines(budget: float, grid: Array) -> pd.DataFrame:
+        return losses_over_time(trajectories, units_s, budget, grid, own_time=own_time)
+
+    figure = _draw_lines(lines, budgets, "test loss, nats per answer token")
+    for panel in figure.axes:
+        panel.set_yscale("log")
+    return figure
+
+
+def _draw_lines(
+    lines: Callable[[float, Array], pd.DataFrame], budgets: Sequence[float], label: str
+) -> Figure:
+    """Draw a line a method over time, a panel a budget."""
     figure = Figure(figsize=(4.2 * len(budgets) + 2.0, 4.2), layout="constrained")
     panels = figure.subplots(1, len(budgets), sharey=True, squeeze=False)[0]
     for panel, budget in zip(panels, budgets, strict=True):
-        grid = np.linspace(0.0, budget, _GRID + 1)[1:]
-        lines = regret_over_time(trajectories, measured_by, budget, grid, own_time=own_time)
+        found = lines(budget, np.linspace(0.0, budget, _GRID + 1)[1:])
+        names = [str(name) for name in found["method"].unique()]
+        looks = _looks(names)
         for name in names:
-            line = lines[lines["method"] == name]
-            panel.step(line["time"], line["regret"], where="post", label=name, **looks[name])
-        panel.set_yscale("symlog", linthresh=0.1)
-        panel.set_ylim(0.0, 11.0)
+            line = found[found["method"] == name]
+            panel.step(line["time"], line["value"], where="post", label=name, **looks[name])
         panel.set_title(f"budget {budget:g}x")
         panel.set_xlabel("time, in median full runs")
         panel.grid(alpha=0.3)
-    panels[0].set_ylabel("regret (0 best, 1 median config)")
+    panels[0].set_ylabel(label)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize="small")
     return figure
 
 
-def draw_ranks(methods: Sequence[MethodSummary]) -> Figure:
+def draw_ranks(methods: Sequence[MethodSummary] | Sequence[OutcomeSummary]) -> Figure:
     """Draw the average rank of each method, a row a method and a mark a budget.
 
     Args:

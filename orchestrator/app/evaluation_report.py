@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
@@ -12,6 +13,9 @@ from orchestrator.app.evaluation_results import Evaluation
 from orchestrator.metadataset.durable import make_folder_durably, write_durably
 from surrogates.evaluation.regret import TaskRulers, measure
 from surrogates.metadataset import MetaDataset
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NO_PICTURES = "no pictures were drawn: matplotlib is not installed; pip install 'foretune[plots]'"
 
@@ -33,12 +37,12 @@ def write_report(
         measured_by: Task id to its rulers.
     """
     make_folder_durably(results.out)
-    _write_parquet(results.out / "trajectories.parquet", pd.concat([methods, *parts], ignore_index=True))
+    write_parquet(results.out / "trajectories.parquet", pd.concat([methods, *parts], ignore_index=True))
     measured = [
         measure(methods, meta, measured_by, results.budgets, own_time=own_time).assign(own_time=own_time)
         for own_time in (True, False)
     ]
-    _write_parquet(results.out / "measures.parquet", pd.concat(measured, ignore_index=True))
+    write_parquet(results.out / "measures.parquet", pd.concat(measured, ignore_index=True))
     if can_draw():
         from orchestrator.app.evaluation_plots import draw_ranks, draw_regret
 
@@ -46,14 +50,8 @@ def write_report(
             "regret": draw_regret(methods, measured_by, results.budgets, own_time=results.own_time),
             "ranks": draw_ranks(results.methods[results.own_time]),
         }
-        for name, figure in pictures.items():
-            for kind in ("png", "svg"):
-                drawn = io.BytesIO()
-                figure.savefig(drawn, format=kind, dpi=150, bbox_inches="tight")
-                write_durably(results.out / f"{name}.{kind}", drawn.getvalue())
-    write_durably(results.out / "table.md", results.markdown().encode())
-    content = json.dumps(results.as_dict(), indent=2, allow_nan=False)
-    write_durably(results.out / "results.json", content.encode())
+        write_pictures(results.out, pictures)
+    write_results(results)
 
 
 def can_draw() -> bool:
@@ -61,7 +59,41 @@ def can_draw() -> bool:
     return find_spec("matplotlib") is not None
 
 
-def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
+class Results(Protocol):
+    """What any comparison came to."""
+
+    @property
+    def out(self) -> Path:
+        """Where everything about it lies."""
+        ...
+
+    def markdown(self) -> str:
+        """Return its tables as Markdown."""
+        ...
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as JSON-like values."""
+        ...
+
+
+def write_results(results: Results) -> None:
+    """Write a comparison's tables and its JSON, the JSON last."""
+    write_durably(results.out / "table.md", results.markdown().encode())
+    content = json.dumps(results.as_dict(), indent=2, allow_nan=False)
+    write_durably(results.out / "results.json", content.encode())
+
+
+def write_pictures(folder: Path, pictures: Mapping[str, "Figure"]) -> None:
+    """Write pictures by their names, as PNG and SVG."""
+    for name, figure in pictures.items():
+        for kind in ("png", "svg"):
+            drawn = io.BytesIO()
+            figure.savefig(drawn, format=kind, dpi=150, bbox_inches="tight")
+            write_durably(folder / f"{name}.{kind}", drawn.getvalue())
+
+
+def write_parquet(path: Path, frame: pd.DataFrame) -> None:
+    """Write a frame, whole or not at all."""
     content = io.BytesIO()
     frame.to_parquet(content, index=False)
     write_durably(path, content.getvalue())

@@ -5,12 +5,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from rich.console import RenderableType
 
-from surrogates.evaluation.ours import OURS
-from surrogates.evaluation.statistics import Interval
+from orchestrator.app.evaluation_tables import (
+    Titled,
+    counted,
+    markdown_tables,
+    render_tables,
+    shown_against,
+    shown_interval,
+)
 from surrogates.evaluation.summary import AtBudget, MethodSummary
 
 ByClock = Mapping[bool, tuple[MethodSummary, ...]]
@@ -66,7 +70,7 @@ class Evaluation:
         """Return in one sentence what was compared."""
         clock = "own seconds count" if self.own_time else "own seconds don't count"
         return (
-            f"{len(self.tasks)} tasks left out in turn, {_count(self.seeds, 'seed')}, {self.trials} trials, "
+            f"{len(self.tasks)} tasks left out in turn, {counted(self.seeds, 'seed')}, {self.trials} trials, "
             f"{self.points} points; {self.metric} is {self.direction}d; the methods' {clock}"
         )
 
@@ -78,38 +82,21 @@ class Evaluation:
             "and p of the Wilcoxon test paired by task, Holm-corrected."
         )
 
-    def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
+    def tables(self) -> list[Titled]:
         """Return title, columns and rows of each table."""
-        tables = [("Methods", *self._table(self.methods[self.own_time]))]
+        tables: list[Titled] = [("Methods", *self._table(self.methods[self.own_time]))]
         if self.ablations:
             tables.append(("Without one part", *self._table(self.ablations[self.own_time])))
         return tables
 
     def render(self) -> RenderableType:
         """Return the tables for people."""
-        shown: list[RenderableType] = [Text(self.head())]
-        for title, columns, rows in self.tables():
-            table = Table(
-                box=None, padding=(0, 2, 0, 0), header_style="bold", title=title, title_justify="left"
-            )
-            for place, column in enumerate(columns):
-                table.add_column(column, justify="left" if place == 0 else "right", no_wrap=place > 0)
-            for row in rows:
-                table.add_row(*row, style="bold" if row[0] == OURS else None)
-            shown.append(table)
-        shown += [Text(self.legend()), *(Text(f"note: {note}") for note in self.notes)]
-        return Group(*shown, Text(f"written to {self.out}"))
+        return render_tables(self.head(), self.tables(), self.legend(), self.notes, self.out)
 
     def markdown(self) -> str:
         """Return the tables as Markdown."""
-        parts = ["# Leave-one-task-out comparison", self.head() + ".", self.legend()]
-        for title, columns, rows in self.tables():
-            lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
-            table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-            parts += [f"## {title}", table]
-        if self.notes:
-            parts += ["## Notes", "\n".join(f"- {note}" for note in self.notes)]
-        return "\n\n".join(parts) + "\n"
+        title = "Leave-one-task-out comparison"
+        return markdown_tables(title, self.head(), self.tables(), self.legend(), self.notes)
 
     def _table(self, methods: Sequence[MethodSummary]) -> tuple[list[str], list[list[str]]]:
         last = f"{self.budgets[-1]:g}x"
@@ -124,8 +111,16 @@ class Evaluation:
         for method in methods:
             rank = sum(at.rank for at in method.at) / len(method.at)
             test = [_test(method.at[-1], len(self.tasks))] if self.test_metric else []
-            regrets = [_interval(at.regret) for at in method.at]
-            rows.append([method.name, *regrets, f"{rank:.1f}", *test, *map(_against, method.at)])
+            regrets = [shown_interval(at.regret) for at in method.at]
+            rows.append(
+                [
+                    method.name,
+                    *regrets,
+                    f"{rank:.1f}",
+                    *test,
+                    *(shown_against(at.against) for at in method.at),
+                ]
+            )
         return columns, rows
 
 
@@ -134,20 +129,7 @@ def _clocks(by_clock: ByClock) -> dict[str, Any]:
     return {names[own_time]: [asdict(method) for method in found] for own_time, found in by_clock.items()}
 
 
-def _interval(interval: Interval) -> str:
-    return f"{interval.mean:.3f} ({interval.low:.2f}-{interval.high:.2f})"
-
-
 def _test(at: AtBudget, tasks: int) -> str:
     if at.test is None:
         return "-"
     return f"{at.test:.4g}" + ("" if at.test_tasks == tasks else f" ({at.test_tasks} of {tasks})")
-
-
-def _against(at: AtBudget) -> str:
-    found = at.against
-    return "" if found is None else f"{found.wins}-{found.ties}-{found.losses} {found.p_holm:.2f}"
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count} {what}" + ("" if count == 1 else "s")
