@@ -16,14 +16,18 @@ from workers.tasks.records import Task
 
 PRESET = "phi3"
 """The space whose default config holds the field's values."""
+_SAMPLE = "sample_finetune.py beside Phi-3-mini-4k-instruct"
 SOURCES: Mapping[str, str] = {
     "learning_rate": "QLoRA, arXiv 2305.14314: 2e-4 for models of up to 13 B parameters",
-    "lora_r": "LoRA, arXiv 2106.09685: small ranks do; 16 is PEFT's usual example",
-    "alpha_over_r": "twice the rank: the usual scale in the Phi-3 cookbook's recipes",
-    "lora_dropout": "QLoRA, arXiv 2305.14314: 0.05 to 0.1",
-    "target_modules": "QLoRA, arXiv 2305.14314: adapters on every linear layer",
+    "lora_r": _SAMPLE,
+    "alpha_over_r": f"{_SAMPLE}: alpha 32 at rank 16",
+    "lora_dropout": _SAMPLE,
+    "target_modules": f"{_SAMPLE}, and QLoRA",
+    "lr_scheduler_type": _SAMPLE,
+    "batch_size": "QLoRA: 16 for models of up to 13 B parameters",
+    "prompt_loss_weight": "QLoRA: trained on the answers alone",
 }
-"""Where the values come from that matter most."""
+"""Where values come from that some publication names."""
 EPOCHS = 3
 """Passes over the training data that instruction tuning commonly takes."""
 
@@ -97,8 +101,8 @@ class PublishedDefaults:
         table.add_column("value", justify="right")
         table.add_column("from", ratio=1, overflow="fold")
         for name, value in self.config.items():
-            table.add_row(name, str(value), SOURCES.get(name, "the library's default"))
-        table.add_row("epochs", str(self.epochs), "common for instruction tuning; stop by validation loss")
+            table.add_row(name, str(value), SOURCES.get(name, "the usual"))
+        table.add_row("epochs", str(self.epochs), "common; stop by validation loss")
         return Group(
             Text(self.why),
             Text("What follows is no recommendation but the field's published defaults:"),
