@@ -22,7 +22,7 @@ class Effect:
 
     name: str
     values: tuple[str, ...]
-    """Choices, or ``from to`` of a part of a range, in their order; ``inactive`` last."""
+    """Choices, or ``from–to`` of a part of a range, in their order; ``inactive`` last."""
     effects: tuple[float, ...]
     """What each moves the score by on average, in the score's unit; above 0 is better than usual."""
     counts: tuple[int, ...]
@@ -73,7 +73,7 @@ def _ranges(parameter: Parameter, values: Sequence[Scalar]) -> tuple[list[str], 
         return [], np.zeros(len(values), dtype=np.int64)
     edges = np.unique(np.quantile(known, np.linspace(0.0, 1.0, _RANGES + 1)))
     inner = edges[1:-1]
-    labels = [f"{_text(float(a))} to {_text(float(b))}" for a, b in itertools.pairwise(edges)] or [
+    labels = [f"{_text(float(a))}–{_text(float(b))}" for a, b in itertools.pairwise(edges)] or [
         _text(float(edges[0]))
     ]
     return labels, np.searchsorted(inner, numbers, side="right").astype(np.int64)

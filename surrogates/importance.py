@@ -36,6 +36,8 @@ from surrogates.models.boosting import ROUNDS, task_folds
 TASKS, CONFIGS = "tasks and configs", "configs"
 TRUSTED_R2 = 0.1
 """Below this the model tells next to nothing of what was left out: importances would be those of noise."""
+HELPFUL_GAIN = 0.05
+"""Of R², from which meta-features are said to help; less than this comes and goes with the folds."""
 FEWEST_ROWS = 20
 """Pairs of task and config from which anything is told."""
 _MOST_CONFIGS = 400
@@ -83,8 +85,8 @@ class Importance:
 
     @property
     def features_help(self) -> bool:
-        """Whether meta-features made predictions for tasks that were left out better."""
-        return self.left_out == TASKS and self.r2 > self.r2_without_meta_features
+        """Whether meta-features made predictions for tasks that were left out clearly better."""
+        return self.left_out == TASKS and self.r2 >= self.r2_without_meta_features + HELPFUL_GAIN
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON-like values."""

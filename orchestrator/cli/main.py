@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 from orchestrator.app.exits import Exit
-from orchestrator.cli import control, data, evaluation, interchange, space, surrogate, sweeps, torture, tune
+from orchestrator.cli import (
+    control,
+    data,
+    evaluation,
+    interchange,
+    report,
+    space,
+    surrogate,
+    sweeps,
+    torture,
+    tune,
+)
 from orchestrator.contracts import OrchestrationError, SweepInterruptedError
 
 EXIT_CODES = """
@@ -34,7 +45,7 @@ app = typer.Typer(
     result_callback=_exit_with,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for module in (sweeps, control, surrogate, tune, evaluation, data, interchange, space, torture):
+for module in (sweeps, control, surrogate, tune, evaluation, report, data, interchange, space, torture):
     module.register(app)
 
 
