@@ -1,7 +1,9 @@
 """Whole sweeps on a real Ray, from the command line, as a person runs them."""
 
+import glob
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import yaml
 from orchestrator.app.plan import plan_sweep
 from orchestrator.app.roots import claim, planned_trials
 from orchestrator.app.spec import load_spec
+from orchestrator.metadataset.layout import RootLayout
 from orchestrator.metadataset.reader import MetaDatasetReader
 from orchestrator.metadataset.verify import compare, verify
 
@@ -36,6 +39,7 @@ SPEC = {
     "workers": {"max_count": 2},
 }
 POINTS = 12
+JOINED = re.compile(r"worker joined .* pid=(\d+)")
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +104,30 @@ def test_killed_driver_is_resumed_to_the_rows_of_the_quiet_sweep_bit_for_bit(
     assert comparison.ok, comparison.render()
 
 
+def newest_checkpoints(layout: RootLayout) -> set[str]:
+    """What the newest checkpoint of each living trial is called."""
+    found = sorted(glob.glob("*/attempt-0/epoch-*", root_dir=layout.checkpoints_dir))
+    return set({path.split("/")[0]: Path(path).name for path in found}.values())
+
+
+def stopped_in_a_second_epoch(layout: RootLayout, driver: "subprocess.Popen[str]") -> list[int]:
+    """Stop the workers where one of them is between a trial's first and last epoch, and name them.
+
+    Were they not, both might be in a last epoch before the driver hears the signal: nothing would be paused.
+    """
+    while True:
+        assert driver.poll() is None, "the sweep ended, and no trial was seen in its second epoch"
+        time.sleep(0.02)
+        if "epoch-0001" in newest_checkpoints(layout):
+            workers = [int(pid) for pid in JOINED.findall(layout.driver_log.read_text())]
+            for pid in workers:
+                os.kill(pid, signal.SIGSTOP)
+            if "epoch-0001" in newest_checkpoints(layout):
+                return workers
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT)
+
+
 def test_interrupt_lets_running_epochs_finish_and_resume_goes_on_from_there(
     spec: Path, quiet_root: Path, tmp_path: Path
 ) -> None:
@@ -107,10 +135,14 @@ def test_interrupt_lets_running_epochs_finish_and_resume_goes_on_from_there(
     driver = subprocess.Popen(
         foretune("run", spec, "--root", root), start_new_session=True, stdout=subprocess.PIPE, text=True
     )
-    while not MetaDatasetReader(root).curves(columns=["epoch"]).shape[0]:
-        assert driver.poll() is None
-        time.sleep(0.1)
+    layout = RootLayout(root)
+    workers = stopped_in_a_second_epoch(layout, driver)
     os.killpg(driver.pid, signal.SIGINT)  # as a terminal does on Ctrl-C: to Ray's processes too
+    while "draining" not in layout.driver_log.read_text():
+        assert driver.poll() is None
+        time.sleep(0.02)
+    for pid in workers:
+        os.kill(pid, signal.SIGCONT)
     output, _ = driver.communicate(timeout=60)
     assert driver.returncode == 3
     assert "running trials finish their epoch first" in output
