@@ -64,6 +64,9 @@ class Curves(Protocol):
             after: The epoch it was run to before.
             until: The last one asked for; fewer come where it fails, or can't go on.
             within_s: What is left of the budget: no epoch need come after those that cost more.
+
+        Returns:
+            The epochs, from the one after ``after``.
         """
         ...
 
