@@ -43,15 +43,36 @@ def resident_session(
     Returns:
         The session, its training thread running.
     """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    trainer = Trainer(
+    trainer = resident_trainer(
         Path(root),
+        threads=threads,
+        device=device,
+        processes=processes,
+        judge=judge,
+        load_task=load_task,
+        fault=fault,
+    )
+    return WorkerSession(worker_id, trainer, stalled_after_s=stalled_after_s)
+
+
+def resident_trainer(
+    root: Path,
+    *,
+    threads: int = 1,
+    device: str | None = None,
+    processes: int = 1,
+    judge: JudgeSettings | None = None,
+    load_task: Callable[[str], Task] = load_task_from_source,
+    fault: Fault = no_fault,
+) -> Trainer:
+    """Return what a worker trains with; arguments as ``resident_session`` has them."""
+    return Trainer(
+        root,
         load_task=load_task,
         measure_task=FeatureCache().measure_encoded,
-        device=device,
+        device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
         threads=threads,
         processes=processes,
         judge=judge,
         fault=fault,
     )
-    return WorkerSession(worker_id, trainer, stalled_after_s=stalled_after_s)
