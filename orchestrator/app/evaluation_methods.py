@@ -44,6 +44,12 @@ def chosen_methods(names: Sequence[str]) -> tuple[list[Method], list[str]]:
     known = [method.name for method in methods]
     unknown = [name for name in names if name not in known]
     if unknown:
+        lacking = [text for name in unknown for text in missing if text.startswith(name.split()[0])]
+        if len(lacking) == len(unknown):
+            raise InputError(
+                f"{', '.join(unknown)} can't run here: {'; '.join(dict.fromkeys(lacking))}; or name other "
+                "--methods"
+            )
         raise InputError(
             f"there is no method {', '.join(map(repr, unknown))}; known are {', '.join(known)}", *missing
         )

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,10 +11,18 @@ from orchestrator.cli.options import AsJson
 from orchestrator.cli.screen import screen
 from orchestrator.contracts import InputError
 
+if TYPE_CHECKING:
+    from orchestrator.app.evaluation_results import Evaluation
+    from orchestrator.app.live.results import LiveComparison
+
 
 def register(app: typer.Typer) -> None:
     """Add this module's command."""
-    app.command(epilog="Example: `foretune evaluate runs/tiny-1800 --budgets 1,3,10 --seeds 3`")(evaluate)
+    examples = (
+        "Example: `foretune evaluate runs/tiny-1800 --budgets 1,3,10 --seeds 3`; by finetuning: "
+        "`foretune evaluate runs/tiny-1800 --live 'worlds:towns?seed=7' --seeds 1`"
+    )
+    app.command(epilog=examples)(evaluate)
 
 
 def evaluate(
@@ -38,15 +46,29 @@ def evaluate(
     own_time: Annotated[
         bool, typer.Option(help="Whether the methods' own seconds count in what is printed.")
     ] = True,
+    live: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TASK", help="Finetune on this new task instead of replaying; more than one may be given."
+        ),
+    ] = None,
+    fresh: Annotated[
+        int, typer.Option(help="With --live: so many draws of the space are candidates, too.")
+    ] = 0,
+    share: Annotated[
+        bool, typer.Option(help="With --live: train once what several methods ask for; all are charged.")
+    ] = True,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where results go; left out: ROOT/evaluation.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Where results go; left out: ROOT/evaluation, or ROOT/live."),
     ] = None,
     jobs: Annotated[int, typer.Option(help="Processes, 1 or 2.")] = 1,
     as_json: AsJson = False,
 ) -> int:
     """Compare ours with every baseline: leave one task out in turn, replay its recorded curves.
 
-    Replays that are done are kept; the same command goes on where it was interrupted.
+    With --live nothing is replayed: every method finetunes on new tasks, under the same budgets, and chooses
+    among the configs on record. What is done is kept; the same command goes on where it was interrupted.
     """
     multiples = _multiples(budgets)
     from orchestrator.app.evaluate import Protocol
@@ -61,8 +83,19 @@ def evaluate(
         jobs=jobs,
     )
     console = screen(quiet=as_json)
+    if not live and (fresh or not share):
+        raise InputError("--fresh and --no-share are for finetuning: name a new task with --live TASK")
+    if live and metric not in (None, "eval_loss"):
+        raise InputError(f"with --live eval_loss decides, not {metric}; leave --metric out")
+    results: Evaluation | LiveComparison
     try:
-        results = compare(root, metric=metric, protocol=protocol, out=out, say=console.print)
+        if live:
+            from orchestrator.app.live.comparison import LiveProtocol, compare_live
+
+            how = LiveProtocol(how=protocol, fresh=fresh, shares=share)
+            results = compare_live(root, live, protocol=how, out=out, say=console.print)
+        else:
+            results = compare(root, metric=metric, protocol=protocol, out=out, say=console.print)
     except KeyboardInterrupt:
         typer.echo("foretune: interrupted; what is done is kept, the same command goes on", err=True)
         return Exit.INTERRUPTED

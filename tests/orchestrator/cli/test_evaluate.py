@@ -46,6 +46,10 @@ def test_evaluate_json_is_the_results_and_nothing_else(tables: Path, tmp_path: P
         (["--budgets", "1,x"], "--budgets must be numbers between commas"),
         (["--methods", "nobody"], "there is no method 'nobody'"),
         (["--metric", "accuracy"], "are about loss, not accuracy"),
+        (["--fresh", "2"], "name a new task with --live TASK"),
+        (["--live", "worlds:towns?seed=7"], "holds tables of another origin"),
+        (["--live", "worlds:towns?seed=7", "--metric", "accuracy"], "eval_loss decides, not accuracy"),
+        (["--live", "worlds:towns?seed=7", "--ablations"], "leave out --live, or --ablations"),
     ],
 )
 def test_evaluate_refuses_what_it_cannot_do(
