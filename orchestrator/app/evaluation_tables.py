@@ -13,6 +13,9 @@ from surrogates.evaluation.statistics import Interval, Paired
 Titled = tuple[str, list[str], list[list[str]]]
 """Title, columns and rows of a table."""
 
+_LONGEST_WORD = 20
+"""Characters of a method's or task's name that are never broken."""
+
 
 def render_tables(
     head: str, tables: Sequence[Titled], legend: str, notes: Sequence[str], out: Path
@@ -32,8 +35,10 @@ def render_tables(
     shown: list[RenderableType] = [Text(head)]
     for title, columns, rows in tables:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", title=title, title_justify="left")
-        for place, column in enumerate(columns):
-            table.add_column(column, justify="left" if place == 0 else "right", no_wrap=place > 0)
+        words = [len(word) for row in rows for word in row[0].split()]
+        table.add_column(columns[0], min_width=min(max(words, default=1), _LONGEST_WORD), overflow="fold")
+        for column in columns[1:]:
+            table.add_column(column, justify="right", no_wrap=True)
         for row in rows:
             table.add_row(*row, style="bold" if row[0] == OURS else None)
         shown.append(table)

@@ -1,5 +1,6 @@
 """What a live comparison is about: the past, the tasks, the candidates, and the unit of the budgets."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ TESTS = ("test_loss", "test_exact_match", "test_token_f1")
 """What an incumbent is told in."""
 FRESH_SEED = 1_000_003
 """Of the draws that are added to the candidates; no sweep's own seed is likely to be this."""
+_LONGEST_NAME = 60
+"""Characters of a task's name in a folder's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,8 @@ class LiveQuestion:
             self.like.identity()["training"],
             list(self.like.seeds[:1]),
         ]
-        return f"{planned.task.name}-{digest(identity)[:8]}"
+        name = re.sub(r"[^\w.=-]+", "-", planned.task.name)[:_LONGEST_NAME]
+        return f"{name}-{digest(identity)[:8]}"
 
 
 def live_question(root: Path, sources: Sequence[str], *, fresh: int) -> LiveQuestion:

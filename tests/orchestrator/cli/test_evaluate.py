@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 from orchestrator.app.exits import Exit
 from orchestrator.cli.main import app, main
 from surrogates.data.store import write_tables
+from tests.orchestrator.app.live.pasts import NEW, rehearse
 from tests.surrogates.synthetic import World, make
 
 
@@ -38,6 +39,21 @@ def test_evaluate_json_is_the_results_and_nothing_else(tables: Path, tmp_path: P
     assert printed["own_time"] is False
     assert printed["methods"]["with_own_time"][0]["at"][0]["regret"]["n"] == 3
     assert not (tables / "evaluation").exists()
+
+
+def test_evaluate_live_prints_a_line_a_run_and_the_tables_and_its_json_is_the_results(tmp_path: Path) -> None:
+    past = rehearse(tmp_path / "past", epoch_s=0.002, configs=2)
+    options = ["--live", NEW, "--methods", "random,zero-shot", "--budgets", "1,3", "--seeds", "1"]
+    done = CliRunner().invoke(app, ["evaluate", str(past), *options])
+    assert done.exit_code == 0, done.output
+    assert "seed 0: random: test loss" in done.output
+    assert (
+        "1 new task, 1 seed; learned from 4 trials on 2 tasks; 2 candidates, 0 of them fresh" in done.output
+    )
+    for shown in ("loss/zero-shot 3x", "On the test split, at 3x", "zero-shot test loss"):
+        assert shown in done.output
+    again = CliRunner().invoke(app, ["evaluate", str(past), *options, "--json"])
+    assert json.loads(again.stdout) == json.loads((past / "live" / "results.json").read_text())
 
 
 @pytest.mark.parametrize(
