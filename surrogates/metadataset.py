@@ -210,7 +210,7 @@ class MetaDataset:
         rows = trials.drop_duplicates(["task_id", "config_id"])
         return cls._checked(
             points=points,
-            trials=root_trials(trials, points),
+            trials=root_trials(trials, points, finished["train_s"] + finished["eval_s"]),
             configs={
                 str(key): json.loads(text)
                 for key, text in zip(rows["config_id"], rows["config"], strict=True)

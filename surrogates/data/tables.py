@@ -127,13 +127,23 @@ def past_tasks(tasks: pd.DataFrame) -> tuple[PastTask, ...]:
     return tuple(past)
 
 
-def root_trials(trials: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
-    """Return a root's finished trials with the meta-dataset's columns."""
+def root_trials(trials: pd.DataFrame, points: pd.DataFrame, wall_s: pd.Series) -> pd.DataFrame:
+    """Return a root's finished trials with the meta-dataset's columns.
+
+    Args:
+        trials: A root's table of trials.
+        points: Their curves, with what every epoch cost.
+        wall_s: Wall seconds of those epochs, in the order of the points.
+
+    Returns:
+        The trials; an epoch that left no point costs its wall seconds.
+    """
     kept = trials[["trial_id", "task_id", "config_id", "seed", "outcome"]].copy()
     broken = points.loc[~np.isfinite(points["value"]), "trial_id"]
     failed = trials["outcome"].isin([outcome.value for outcome in FAILURES])
     kept["is_failure"] = failed | trials["trial_id"].isin(broken)
-    kept["cost_s"] = trials["train_s"] + trials["eval_s"]
+    elsewhere_s = (wall_s - points["cost_s"]).groupby(points["trial_id"]).sum()
+    kept["cost_s"] = trials["train_s"] + trials["eval_s"] - trials["trial_id"].map(elsewhere_s).fillna(0.0)
     return kept
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from surrogates.data.tables import PastTask, learned_features, root_seconds, root_tasks
+from surrogates.data.tables import PastTask, learned_features, root_seconds, root_tasks, root_trials
 from surrogates.metadataset import ROOT_FEATURES, ROOT_MACHINE_FEATURES, MetaDataset
 from surrogates.recommender import Recommender
 from tests.surrogates.roots import write_root
@@ -85,3 +85,21 @@ def test_on_a_cpu_what_others_took_of_the_cores_is_not_a_configs_cost() -> None:
     ]
     # Starved of cores; several threads; not measured; a GPU's work is not the process's; it may be a GPU.
     assert root_seconds(curves, tasks).tolist() == [1.5, 1.5, 1.5, 3.0, 3.0]
+
+
+def test_a_failed_trial_is_charged_its_epochs_cost_and_the_wall_of_the_epoch_that_left_none() -> None:
+    points = pd.DataFrame({"trial_id": ["a", "a", "b"], "value": [1.0, 1.0, 1.0], "cost_s": [1.0, 1.0, 2.0]})
+    walls = pd.Series([3.0, 2.0, 2.0])
+    trials = pd.DataFrame(
+        {
+            "trial_id": ["a", "b", "c"],
+            "task_id": "t",
+            "config_id": ["1", "2", "3"],
+            "seed": 0,
+            "outcome": ["diverged", "completed", "diverged"],
+            "train_s": [4.0, 1.5, 0.5],
+            "eval_s": [1.5, 0.5, 0.25],
+        }
+    )
+    # 5.5 s of wall, of which 3 went to other programs; nothing did; no point is known.
+    assert root_trials(trials, points, walls)["cost_s"].tolist() == [2.5, 2.0, 0.75]
