@@ -51,11 +51,11 @@ def write_trials(
     rng = np.random.default_rng(tasks[0])
     with Ledger.open(root) as ledger:
         for number in tasks:
-            ledger.record_task(_task(number))
+            ledger.record_task(a_task(number))
             for place, config in enumerate(configs):
                 outcome = Outcome.DIVERGED if place == len(configs) - 1 else Outcome.COMPLETED
-                _write_trial(ledger, _trial(number, config), outcome, rng)
-            _write_trial(ledger, _trial(number, failed), Outcome.FAILED, rng)
+                _write_trial(ledger, a_trial(number, config), outcome, rng)
+            _write_trial(ledger, a_trial(number, failed), Outcome.FAILED, rng)
 
 
 def _write_trial(ledger: Ledger, trial: Trial, outcome: Outcome, rng: np.random.Generator) -> None:
@@ -65,12 +65,12 @@ def _write_trial(ledger: Ledger, trial: Trial, outcome: Outcome, rng: np.random.
     rate = next(float(v) for name, v in trial.config.items() if name.endswith("learning_rate"))  # type: ignore[arg-type]
     for epoch in range(1, epochs + 1):
         loss = float((np.log10(rate) + 2.5) ** 2 + 2.0 / epoch + 0.01 * rng.random())
-        ledger.record_point(_point(trial, attempt, epoch, loss))
-    ledger.record_result(_result(trial, attempt, outcome, epochs))
+        ledger.record_point(a_point(trial, attempt, epoch, loss))
+    ledger.record_result(a_result(trial, attempt, outcome, epochs))
     ledger.commit()
 
 
-def _trial(number: int, config: Config) -> Trial:
+def a_trial(number: int, config: Config) -> Trial:
     return Trial(
         task_id=TaskId(f"task-{number}"),
         task_source=f"worlds:{number}",
@@ -85,7 +85,7 @@ def _trial(number: int, config: Config) -> Trial:
     )
 
 
-def _point(trial: Trial, attempt: int, epoch: int, loss: float) -> CurvePoint:
+def a_point(trial: Trial, attempt: int, epoch: int, loss: float) -> CurvePoint:
     score = float(np.exp(-loss))
     return CurvePoint(
         trial_id=trial.trial_id,
@@ -111,7 +111,7 @@ def _point(trial: Trial, attempt: int, epoch: int, loss: float) -> CurvePoint:
     )
 
 
-def _result(trial: Trial, attempt: int, outcome: Outcome, epochs: int) -> TrialResult:
+def a_result(trial: Trial, attempt: int, outcome: Outcome, epochs: int) -> TrialResult:
     return TrialResult(
         trial=trial,
         attempt=attempt,
@@ -127,7 +127,7 @@ def _result(trial: Trial, attempt: int, outcome: Outcome, epochs: int) -> TrialR
     )
 
 
-def _task(number: int) -> TaskRecord:
+def a_task(number: int) -> TaskRecord:
     return TaskRecord(
         task_id=TaskId(f"task-{number}"),
         name=f"task {number}",

@@ -24,18 +24,11 @@ from orchestrator.app.report.pictures import (
     slug,
 )
 from orchestrator.app.report.ranks import Ranking, letters, ranking
-from orchestrator.app.report.sections import Section, grid, paragraph
+from orchestrator.app.report.sections import Section, grid, key, paragraph
 from orchestrator.app.report.wording import MISSING, count, digits
 from surrogates.evaluation.ours import OURS
 
-_TOLD_APART = (
-    (BLUE, "solid"),
-    (GREEN, "solid"),
-    (AMBER, "solid"),
-    (PINK, "solid"),
-    (SKY, "solid"),
-    (BROWN, "solid"),
-)
+_TOLD_APART = (BLUE, GREEN, AMBER, PINK, SKY, BROWN)
 """The best others get a colour; the rest are grey, and named where one points."""
 _FLOOR = 1e-3
 """Regret below this is drawn here, since the axis is logarithmic."""
@@ -60,13 +53,13 @@ def comparison_section(path: Path, evaluated: Evaluated | None) -> Section:
     body = [
         _intro(evaluated),
         _key(looks),
-        grid(regrets),
+        grid(regrets, wide=True),
         paragraph(
             "Average ranks over tasks, 1 would be best on every one. Two methods whose bars don't overlap "
             "differ with 5 % error (Nemenyi, after Friedman's test); where they do, these tasks can't tell "
             "them apart."
         ),
-        grid(ranked),
+        grid(ranked, wide=True),
         _table(evaluated, rankings[budgets[-1]]),
         *(note(text) for text in evaluated.notes),
     ]
@@ -87,16 +80,14 @@ def _intro(evaluated: Evaluated) -> Html:
 def _looks(names: list[str]) -> dict[str, dict[str, Any]]:
     others = [name for name in names if name != OURS]
     looks: dict[str, dict[str, Any]] = {name: {"color": GREY, "width": 1} for name in others}
-    for name, (colour, dash) in zip(others, _TOLD_APART, strict=False):
-        looks[name] = {"color": colour, "width": 1.6, "dash": dash}
+    for name, colour in zip(others, _TOLD_APART, strict=False):
+        looks[name] = {"color": colour, "width": 1.6}
     if OURS in names:
         looks[OURS] = {"color": VERMILION, "width": 3}
     return looks
 
 
 def _key(looks: Mapping[str, dict[str, Any]]) -> Html:
-    from orchestrator.app.report.sections import key
-
     named = [(look["color"], "solid", name) for name, look in looks.items() if look["color"] != GREY]
     named.sort(key=lambda entry: entry[2] != OURS)
     grey = sum(look["color"] == GREY for look in looks.values())
@@ -139,7 +130,7 @@ def _regret_picture(evaluated: Evaluated, budget: float, looks: Mapping[str, dic
     )
     return Picture(
         name=f"regret-{slug(f'{budget:g}')}x",
-        title=f"Regret over time, budget {budget:g} full runs",
+        title=f"Regret over time, budget {budget:g}x",
         figure=figure,
         alt=f"Regret over time of {count(len(order), 'method')}. {caption}",
         caption=caption,
@@ -181,7 +172,7 @@ def _rank_picture(budget: float, found: Ranking) -> Picture:
             for name, colour in zip(names, colours, strict=True)
         ],
         "layout": layout(
-            xaxis=axis("average rank (1 is best) ± half the critical difference"),
+            xaxis=axis("average rank ± half the critical difference"),
             yaxis=axis(type="category"),
             margin={"l": 8, "r": 8, "t": 6, "b": 44},
         ),
@@ -199,7 +190,7 @@ def _rank_picture(budget: float, found: Ranking) -> Picture:
     )
     return Picture(
         name=f"ranks-{slug(f'{budget:g}')}x",
-        title=f"Average ranks, budget {budget:g} full runs",
+        title=f"Average ranks, budget {budget:g}x",
         figure=figure,
         alt=f"Average ranks: {ranks}. {caption}",
         caption=caption,

@@ -114,7 +114,7 @@ def evidence_section(source: Source, asked: Asked) -> Section:
         ),
         facts(known),
         _choices(source, plan),
-        grid(pictures),
+        grid(pictures, wide=True),
         _evidence(plan),
         *(note(text) for text in plan.notes),
     ]

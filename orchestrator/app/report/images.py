@@ -1,6 +1,8 @@
 """The pictures as PNG, drawn by a Chrome or Chromium that is installed and may reach no network."""
 
+import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,25 @@ _NOWHERE = "127.0.0.1:9"
 """A proxy at which nobody listens: pages of files need none, and nothing else gets out."""
 
 
+def require_browser() -> None:
+    """Raise ``InputError`` where pictures can't be drawn as PNG, before anything is read."""
+    if find_spec("kaleido") is None:
+        raise InputError(MISSING_KALEIDO)
+    if find_browser() is None:
+        raise InputError(MISSING_BROWSER)
+
+
+def find_browser() -> str | None:
+    """Return the Chrome or Chromium that kaleido would drive, or None; nothing is fetched."""
+    named = os.environ.get("BROWSER_PATH")
+    if named:
+        return named if Path(named).is_file() else None
+    from choreographer.browsers.chromium import Chromium
+
+    found: str | None = Chromium.find_browser(skip_local=False)
+    return found
+
+
 def write_pngs(pictures: Sequence[Picture], folder: Path) -> list[Path]:
     """Write pictures as PNG.
 
@@ -30,11 +51,9 @@ def write_pngs(pictures: Sequence[Picture], folder: Path) -> list[Path]:
     Raises:
         InputError: Kaleido or a browser is missing, or the folder can't be written.
     """
-    try:
-        import kaleido
-        from choreographer.errors import ChromeNotFoundError
-    except ImportError as err:
-        raise InputError(MISSING_KALEIDO) from err
+    require_browser()
+    import kaleido
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as err:
@@ -54,11 +73,8 @@ def write_pngs(pictures: Sequence[Picture], folder: Path) -> list[Path]:
         for picture, path in zip(pictures, paths, strict=True)
     ]
     # Kaleido would load MathJax from a server of others.
-    options: dict[str, Any] = {"mathjax": False, "proxy_server": _NOWHERE}
-    try:
-        kaleido.write_fig_from_object_sync(jobs, kopts=options)
-    except ChromeNotFoundError as err:
-        raise InputError(MISSING_BROWSER) from err
+    options: dict[str, Any] = {"mathjax": False, "proxy_server": _NOWHERE, "path": find_browser()}
+    kaleido.write_fig_from_object_sync(jobs, kopts=options)
     return paths
 
 

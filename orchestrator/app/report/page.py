@@ -10,12 +10,11 @@ from orchestrator.contracts import InputError
 
 MISSING_PLOTLY = "the report draws with plotly, which is not installed: pip install 'foretune[report]'"
 _POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src "
-    "data: blob:; base-uri 'none'; form-action 'none'"
+    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; base-uri 'none'; form-action 'none'"
 )
-"""Of the browser: whatever the page holds, nothing is loaded and nothing is sent. Plotly compiles its
-WebGL shaders'
-callers when they are needed, hence ``unsafe-eval``."""
+"""Of the browser: whatever the page holds, nothing is loaded and nothing is sent. Parallel coordinates need
+``unsafe-eval``: without it plotly says that the browser has no WebGL."""
 
 
 def page(

@@ -266,7 +266,13 @@ def _arrivals_picture(told: Arrivals) -> Picture:
             xaxis=axis(type="date", nticks=5, tickangle=0),
             yaxis=axis("trials ended", rangemode="tozero", nticks=6),
             yaxis2=axis(
-                "points a minute", overlaying="y", side="right", rangemode="tozero", showgrid=False, nticks=6
+                "points a minute",
+                overlaying="y",
+                side="right",
+                rangemode="tozero",
+                showgrid=False,
+                tickmode="auto",
+                nticks=5,
             ),
             margin={"l": 56, "r": 56, "t": 34, "b": 40},
         ),

@@ -34,9 +34,9 @@ def frame(picture: Picture) -> Html:
     return tag("figure", title, tag("div", place, class_="scroll"), caption)
 
 
-def grid(pictures: Sequence[Picture]) -> Html:
+def grid(pictures: Sequence[Picture], *, wide: bool = False) -> Html:
     """Return small pictures side by side, as many as the page is wide."""
-    return tag("div", *map(frame, pictures), class_="grid")
+    return tag("div", *map(frame, pictures), class_="grid wide" if wide else "grid")
 
 
 def paragraph(*content: Content) -> Html:

@@ -20,7 +20,7 @@ from surrogates.data.normalisation import Array, Direction, to_loss
 from surrogates.data.space import Space
 from surrogates.data.store import is_tables, read_meta
 from surrogates.data.tables import FAILURES, PastTask, root_seconds, root_tasks
-from surrogates.metadataset import ROOT_REPORTS, MetaDataset
+from surrogates.metadataset import MetaDataset
 
 UNDER_WAY = "under way"
 """In place of an outcome, of a trial that has points and no end yet."""
@@ -30,7 +30,7 @@ METRICS = tuple(
     if name.startswith(("train_loss", "eval_", "test_")) and name != "eval_s"
 )
 """Columns of a root's curves that can decide."""
-_SHOWN = (*ROOT_REPORTS, "test_loss", "test_exact_match", "test_token_f1")
+_SHOWN = ("test_loss", "test_exact_match")
 """Columns of a root that are shown beside the metric."""
 
 

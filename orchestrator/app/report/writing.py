@@ -13,7 +13,7 @@ from orchestrator.app.report.costs import costs_section
 from orchestrator.app.report.curves import curves_section
 from orchestrator.app.report.evaluated import read_evaluated
 from orchestrator.app.report.evidence import ask, evidence_section
-from orchestrator.app.report.images import write_pngs
+from orchestrator.app.report.images import require_browser, write_pngs
 from orchestrator.app.report.importances import importance_section, told_importance
 from orchestrator.app.report.page import page
 from orchestrator.app.report.progress import progress_section
@@ -97,6 +97,8 @@ def write_report(
     target = out or root / "report.html"
     if target.is_dir():
         raise InputError(f"--out must be a file, but {target} is a folder")
+    if png is not None:
+        require_browser()
     source = read_source(root, metric)
     sections = _sections(
         source,
