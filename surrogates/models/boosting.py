@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surrogates.data.normalisation import Array
+from surrogates.models.leaves import LeafTable
 
 ROUNDS = (15, 30, 60, 120)
 """Numbers of boosting rounds that are compared on the tasks left out."""
@@ -57,6 +58,21 @@ class Booster:
             return np.zeros(0)
         predicted: Array = self._booster.predict(inputs, num_iteration=rounds or -1, num_threads=1)
         return predicted
+
+    def leaf_table(self, leading: int, rows: Array, rounds: int | None = None) -> LeafTable:
+        """Prepare rows that will be asked about often.
+
+        Args:
+            leading: How many of the inputs, the first ones, will come with the question.
+            rows: The other inputs, shape ``(n, d - leading)``.
+            rounds: Trees to use; None: all.
+
+        Returns:
+            What tells the sum of the trees: what ``predict`` does, or its log odds where the objective is
+            ``binary``.
+        """
+        dumped = self._booster.dump_model(num_iteration=rounds or -1)
+        return LeafTable.of([tree["tree_structure"] for tree in dumped["tree_info"]], leading, rows)
 
 
 def task_folds(tasks: int, most: int, *, seed: int) -> list[NDArray[np.int64]]:

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from surrogates.data.normalisation import Array
 from surrogates.models.boosting import ROUNDS, Booster, task_folds
+from surrogates.models.leaves import LeafTable
 
 _FEWEST = 10
 """Failures, and successes, below which only rates are told."""
@@ -26,7 +27,7 @@ class FailureModel:
         tasks, columns = np.nonzero(~np.isnan(shares))
         failed = (shares[tasks, columns] > 0.5).astype(float)
         counts = (~np.isnan(shares)).sum(axis=0)
-        self._seed = seed
+        self._seed, self._width = seed, features.shape[1]
         self._counts = counts
         self._failures = np.nansum(shares, axis=0)
         self._rate = (failed.sum() + 0.5) / (len(failed) + 1.0)
@@ -51,10 +52,45 @@ class FailureModel:
         told = np.full(len(configs), self._rate)
         if self._booster is not None and len(configs):
             inputs = np.concatenate([np.tile(features, (len(configs), 1)), configs], axis=1)
-            told = self._trust * self._booster.predict(inputs) + (1.0 - self._trust) * told
-        at = positions
-        counts = np.where(at >= 0, self._counts[at], 0)
-        failures = np.where(at >= 0, self._failures[at], 0.0)
+            told = self._trusted(self._booster.predict(inputs))
+        return self._drawn(told, positions)
+
+    def leaf_table(self, configs: Array) -> LeafTable | None:
+        """Prepare configs for many questions.
+
+        Args:
+            configs: Encoded, shape ``(P, D)``.
+
+        Returns:
+            What ``predict_prepared`` takes; None where only rates are told.
+        """
+        return None if self._booster is None else self._booster.leaf_table(self._width, configs)
+
+    def predict_prepared(
+        self, table: LeafTable, rows: NDArray[np.int64], positions: NDArray[np.int64], features: Array
+    ) -> Array:
+        """Predict the probability of failure as ``predict`` does.
+
+        Args:
+            table: Of a pool.
+            rows: Which of the pool, shape ``(n,)``.
+            positions: Their positions among the past configs, -1 for fresh ones, shape ``(n,)``.
+            features: The task's encoded meta-features, shape ``(M,)``.
+
+        Returns:
+            In (0, 1), shape ``(n,)``.
+        """
+        chances = 1.0 / (1.0 + np.exp(-table.at(features)[rows]))
+        return self._drawn(self._trusted(chances), positions)
+
+    def _trusted(self, told: Array) -> Array:
+        return np.asarray(self._trust * told + (1.0 - self._trust) * self._rate)
+
+    def _drawn(self, told: Array, positions: NDArray[np.int64]) -> Array:
+        """Draw what is told towards what past tasks saw of that very config."""
+        seen = positions >= 0
+        counts = np.where(seen, self._counts[positions], 0)
+        failures = np.where(seen, self._failures[positions], 0.0)
         return np.asarray((failures + _PSEUDO_TASKS * told) / (counts + _PSEUDO_TASKS))
 
     def _train(self, inputs: Array, failed: Array) -> Booster:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from surrogates.data.normalisation import Array
 from surrogates.data.score_table import ScoreTable
 from surrogates.models.boosting import ROUNDS, Booster, task_folds
+from surrogates.models.leaves import LeafTable
 
 _MOST_FOLDS = 8
 _CONFIG_PARTS = 5
@@ -87,6 +88,20 @@ class PerformanceModel:
         inputs = self._inputs(repeated, np.tile(task, (len(repeated), 1)), np.tile(at, len(configs)))
         rounds = self._bare_rounds if features is None else self._rounds
         return self._booster.predict(inputs, rounds).reshape(len(configs), len(at))
+
+    def leaf_table(self, configs: Array) -> LeafTable:
+        """Prepare configs for many questions.
+
+        Args:
+            configs: Encoded, shape ``(P, D)``.
+
+        Returns:
+            What tells, from a task's encoded meta-features, what ``predict`` does; rows by fidelity, then by
+            config.
+        """
+        epochs = np.repeat(self._epochs, len(configs))
+        rows = np.concatenate([epochs[:, None], np.tile(configs, (len(self._epochs), 1))], axis=1)
+        return self._booster.leaf_table(len(self._no_features), rows, self._rounds)
 
     def _inputs(self, configs: Array, features: Array, fidelities: NDArray[np.int64]) -> Array:
         return np.concatenate([features, self._epochs[fidelities, None], configs], axis=1)
