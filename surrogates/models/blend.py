@@ -20,7 +20,7 @@ from surrogates.data.score_table import ScoreTable
 from surrogates.models.boosting import nonnegative_weights
 from surrogates.models.performance import LeftOut
 
-_PSEUDO_TASKS = 1.0
+PSEUDO_TASKS = 1.0
 """The trees' word counts as much as so many tasks that ran the config."""
 _PRIOR_STRENGTH = 0.4
 """Of the prior weights against the rows, divided by the number of tasks."""
@@ -105,9 +105,7 @@ def _weights(columns: Array, targets: Array, prior: Array, strength: float) -> A
 
 
 def _columns(told: Told) -> Array:
-    drawn = (told.behind * told.record + _PSEUDO_TASKS * told.without_features) / (
-        told.behind + _PSEUDO_TASKS
-    )
+    drawn = (told.behind * told.record + PSEUDO_TASKS * told.without_features) / (told.behind + PSEUDO_TASKS)
     return np.stack([told.kernel, told.with_features, told.without_features, drawn], axis=-1)
 
 

@@ -89,7 +89,26 @@ class KernelModel:
         Returns:
             Shape ``(P, F)``.
         """
-        return self._combined(projection, self._told(features))
+        return self._combined(projection, self.told(features))
+
+    def parts(self, projection: Projection) -> tuple[Array, Array]:
+        """Take a pool's predictions apart, for many questions about it.
+
+        Args:
+            projection: Of the pool.
+
+        Returns:
+            What is predicted for an unknown task, shape ``(P, F)``, and what is added for every past task,
+            times what ``told`` says of it, shape ``(T, P, F)``.
+        """
+        unknown = self._combined(projection, self.told(None))
+        return unknown, self.parameters.by_features * projection.by_task
+
+    def told(self, features: Array | None) -> Array:
+        """Return how alike a task is to every past one by its meta-features, shape ``(T,)``."""
+        if features is None:
+            return np.zeros(len(self._features))
+        return np.asarray(self.parameters.task_likeness(np.nan_to_num(features)[None], self._features)[0])
 
     def likeness(self, left: Array, right: Array) -> Array:
         """Return how alike configs are in what tells scores.
@@ -148,14 +167,8 @@ class KernelModel:
             return
         kept = self._alpha_without(without)
         kernel = self.likeness(self._configs[asked], self._configs[self._rows])
-        told = self._told(None if unknown else self._features[task])
+        told = self.told(None if unknown else self._features[task])
         predicted[task, asked] = self._combined(self._project(kernel, asked, kept), told)
-
-    def _told(self, features: Array | None) -> Array:
-        """Return how alike a task is to every past one by its meta-features, shape ``(T,)``."""
-        if features is None:
-            return np.zeros(len(self._features))
-        return np.asarray(self.parameters.task_likeness(np.nan_to_num(features)[None], self._features)[0])
 
     def _alpha_without(self, without: NDArray[np.bool_]) -> Array:
         """Return the weights as if these trials had not been run; theirs are 0."""

@@ -72,29 +72,43 @@ class Strangeness:
         self._past_excess = _excess(places, others_low, others_high)
         self._usual = _usual(self._past_excess, len(self._names))
 
-    def judge(self, features: Mapping[str, float]) -> Judgement | None:
+    def score(self, features: Mapping[str, float]) -> float | None:
         """Say how unlike the past tasks one is.
 
         Args:
             features: Its meta-features; missing ones are left out of the comparison on both sides.
 
         Returns:
-            The judgement; None where fewer than 2 past tasks are described, or nothing of this one is known
-            that is known of them.
+            At least 0, up to 1 is usual; None where fewer than 2 past tasks are described, or nothing of
+            this one is known that is known of them.
         """
+        excess = self._excess_of(features)
+        return None if excess is None else self._score(excess)
+
+    def judge(self, features: Mapping[str, float]) -> Judgement | None:
+        """Say how unlike the past tasks one is, and why; argument and None as for ``score``."""
+        excess = self._excess_of(features)
+        if excess is None:
+            return None
+        return Judgement(score=self._score(excess), reasons=self._reasons(np.nan_to_num(excess)))
+
+    def _excess_of(self, features: Mapping[str, float]) -> Array | None:
+        """Return how far each place lies beyond all past tasks', NaN where it is not known."""
         if self._described < 2:
             return None
         here = _levelled([features], self._names)
-        known = ~np.isnan(here[0])
-        if not known.any():
+        if np.isnan(here).all():
             return None
-        places = self._places(here)
-        excess = _excess(places, self._low[None], self._high[None])
-        comparable = ~np.isnan(places[0])
-        count = int(known.sum())
-        usual = self._usual if known.all() else _usual(self._past_excess[:, comparable], count)
-        score = (_peak_and_breadth(excess[:, comparable], count)[0] / usual).max()
-        return Judgement(score=float(score), reasons=self._reasons(excess[0]))
+        places = self._places(here)[0]
+        return np.where(np.isnan(places), np.nan, _excess(places, self._low, self._high))
+
+    def _score(self, excess: Array) -> float:
+        count = int(np.count_nonzero(~np.isnan(excess[: len(self._names)])))
+        comparable = ~np.isnan(excess)
+        usual = self._usual
+        if not comparable.all():
+            usual = _usual(self._past_excess[:, comparable], count)
+        return float((_peak_and_breadth(excess[None, comparable], count)[0] / usual).max())
 
     def _places(self, features: Array) -> Array:
         """Return what is looked at, shape ``(n, D)``, from levelled meta-features, shape ``(n, M)``."""
@@ -138,8 +152,9 @@ def _excess(places: Array, low: Array, high: Array) -> Array:
 
 def _peak_and_breadth(excess: Array, count: int) -> Array:
     """Return the largest and the mean of the ``count`` largest, shape ``(n, 2)``."""
-    largest = -np.sort(-excess, axis=1)[:, :count]
-    return np.asarray(np.stack([largest[:, 0], largest.mean(axis=1)], axis=1))
+    largest = np.sort(excess, axis=1)[:, -count:]
+    breadth = np.add.reduce(largest, axis=1) / largest.shape[1]
+    return np.asarray(np.stack([largest[:, -1], breadth], axis=1))
 
 
 def _usual(excess: Array, count: int) -> Array:

@@ -15,10 +15,14 @@ from surrogates.metadataset import MetaDataset
 from surrogates.models.blend import Blend
 from surrogates.models.costs import CostModel
 from surrogates.models.deviations import Carrier
-from surrogates.models.kernel import KernelModel, Projection
+from surrogates.models.failures import FailureModel
+from surrogates.models.kernel import KernelModel
+from surrogates.models.leaves import LeafTable
 from surrogates.models.neighbours import weighted_scores
 from surrogates.models.performance import PerformanceModel
 from surrogates.planning.constraints import Constraints
+from surrogates.planning.evidence import Nearest
+from surrogates.planning.foresight import Foresight, Voices
 
 _MOST_SEEN = 64
 _MOST_CHEAP = 8
@@ -37,25 +41,16 @@ class Candidates:
     """Shape ``(P, D)``."""
     places: NDArray[np.int64]
     """Positions among the past configs; -1 where no past task ran it; shape ``(P,)``."""
-    projection: Projection
-    """What the kernel model needs of them."""
-    unknown_task: Array
-    """The trees' scores for an unknown task, shape ``(P, F)``."""
-    deviations: Array
-    """How each past task deviated from the prediction, without what was a single run's own; ``(T, P, F)``."""
-    unknown_deviations: Array
-    """How each did from the prediction for an unknown task; the same shape."""
+    usual: Foresight
+    """Their scores on a task whose meta-features are believed."""
+    unknown: Foresight
+    """Their scores on a task of which nothing is believed."""
     cost_parts: Array
     """Log cost of a full run against the task's mean, shape ``(P,)``."""
-
-    @property
-    def is_seen(self) -> NDArray[np.bool_]:
-        """Whether a past task ran it; shape ``(P,)``."""
-        return self.places >= 0
-
-    def hearing_trees(self, blend: Blend) -> NDArray[np.bool_]:
-        """Return for which of them the trees' word on the task's meta-features counts; shape ``(P,)``."""
-        return np.asarray(np.where(self.is_seen, blend.seen[1] > 0, blend.fresh[1] > 0))
+    failing: LeafTable | None
+    """The failure model's trees; None: it is asked itself."""
+    nearest: Nearest
+    """What each past task ran that is most like them."""
 
 
 class CandidateMaker:
@@ -68,9 +63,10 @@ class CandidateMaker:
         encoded: The past configs, shape ``(C, D)``.
         model: Trees that tell performance.
         kernel: The kernel model that tells it.
-        carrier: Of past tasks' deviations to other configs.
-        unknown_carrier: Of those from the predictions for an unknown task.
+        blends: Of the two, for tasks whose meta-features are believed, and for the others.
+        carriers: Of past tasks' deviations from the one and the other to other configs.
         costs: Of seconds.
+        failures: Of failing.
     """
 
     def __init__(
@@ -81,13 +77,14 @@ class CandidateMaker:
         encoded: Array,
         model: PerformanceModel,
         kernel: KernelModel,
-        carrier: Carrier,
-        unknown_carrier: Carrier,
+        blends: tuple[Blend, Blend],
+        carriers: tuple[Carrier, Carrier],
         costs: CostModel,
+        failures: FailureModel,
     ) -> None:
         self._space, self._table, self._encoder, self._encoded = meta.space, table, encoder, encoded
         self._model, self._kernel, self._costs = model, kernel, costs
-        self._carrier, self._unknown_carrier = carrier, unknown_carrier
+        self._blends, self._carriers, self._failures = blends, carriers, failures
         self._past = [meta.configs[key] for key in table.config_ids]
         self._place_of = {_key(self._space.restore(config)): place for place, config in enumerate(self._past)}
 
@@ -112,7 +109,7 @@ class CandidateMaker:
         allowed = [config for config in unique.values() if constraints is None or constraints.allow(config)]
         if not allowed:
             raise InputError(f"no candidate is left under {constraints}; name others, or rule out less")
-        return self._make(allowed)
+        return self._make(allowed, often=False)
 
     def pool(self, features: Array, *, seed: int, constraints: Constraints | None = None) -> Candidates:
         """Make a pool: the promising ones among the past configs and among fresh draws.
@@ -134,27 +131,29 @@ class CandidateMaker:
         pool = [*past, *(fresh[place] for place in self._promising_fresh(fresh, features))]
         if not pool:
             raise InputError(f"no config of the space is left under {constraints}; rule out less")
-        return self._make(pool)
+        return self._make(pool, often=True)
 
-    def distances(self, encoded: Array) -> Array:
-        """Return distances from encoded configs to the past ones, shape ``(n, C)``."""
-        return self._encoder.distances(encoded, self._encoded)
-
-    def _make(self, configs: Sequence[Config]) -> Candidates:
+    def _make(self, configs: Sequence[Config], *, often: bool) -> Candidates:
+        """Make candidates; those asked about often are prepared more thoroughly."""
         encoded = self._encoder.encode(configs)
         places = np.array(
             [self._place_of.get(_key(self._space.restore(c)), -1) for c in configs], dtype=np.int64
         )
         across = self._kernel.likeness(encoded, self._encoded)
+        voices = Voices.of(self._table, self._kernel, self._model, encoded, places)
+        usual, unknown = (
+            Foresight.of(voices, blend, carrier.to(across), knows=knows, often=often)
+            for blend, carrier, knows in zip(self._blends, self._carriers, (True, False), strict=True)
+        )
         return Candidates(
             configs=tuple(configs),
             encoded=encoded,
             places=places,
-            projection=self._kernel.project(encoded, places),
-            unknown_task=self._model.predict(encoded, None),
-            deviations=self._carrier.to(across),
-            unknown_deviations=self._unknown_carrier.to(across),
+            usual=usual,
+            unknown=unknown,
             cost_parts=self._costs.parts_of(encoded, places),
+            failing=self._failures.leaf_table(encoded) if often else None,
+            nearest=Nearest.of(self._encoder.distances(encoded, self._encoded), self._table.is_run),
         )
 
     def _fresh(self, seed: int, constraints: Constraints | None) -> list[Config]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from surrogates.data.encoding import ConfigEncoder, FeatureEncoder
 from surrogates.data.normalisation import Array
+from surrogates.data.readings import Readings
 from surrogates.data.score_table import build_table
 from surrogates.metadataset import MetaDataset
 from surrogates.models.blend import Blend, Told, learn_blend
@@ -76,9 +77,10 @@ class Knowledge:
             encoded,
             self.model,
             self.kernel,
-            carrier,
-            unknown_carrier,
+            (self.blend, self.unknown_blend),
+            (carrier, unknown_carrier),
             self.costs,
+            self.failures,
         )
         self.past_features = past
         self.pool: Candidates = self.maker.pool(past, seed=seed)
@@ -87,6 +89,7 @@ class Knowledge:
         self.unknown_margin = self._learn_margin(self.unknown_blend, unknown_carrier.to(alike))
         """The same where meta-features are not believed."""
         self.evidence = Evidence(meta, self.table)
+        self.readings = Readings.of(self.table.scales)
 
     def _learn_margin(self, blend: Blend, carried: Array) -> float:
         """Learn how wide intervals have to be with a blend's predictions."""

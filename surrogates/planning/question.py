@@ -1,14 +1,14 @@
 """One question: what is predicted for a task, and the plan that follows."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from surrogates.data.normalisation import Array, to_loss
-from surrogates.models.blend import Told
-from surrogates.models.neighbours import likeness, weighted_scores
-from surrogates.plan import INTERVAL, Choice, LearnedFrom, NearTask, Plan, Prediction
+from surrogates.data.normalisation import Array
+from surrogates.models.neighbours import likeness
+from surrogates.plan import Choice, LearnedFrom, NearTask, Plan, Prediction
 from surrogates.planning.candidates import Candidates
 from surrogates.planning.knowledge import Knowledge
 from surrogates.planning.parts import Part
@@ -20,12 +20,12 @@ from surrogates.planning.portfolio import (
     rounded_up,
     smallest_budget_s,
 )
+from surrogates.planning.predictions import predictions
 
 _MOST_CHOICES = 40
 _MOST_USUAL = 1.0
 """Strangeness up to which a task's meta-features are believed."""
 _EVIDENCE_TASKS = 3
-_LOW, _HIGH = 0.5 - INTERVAL / 2, 0.5 + INTERVAL / 2
 _LONE_NODES, _LONE_WEIGHTS = np.array([-1.28, 0.0, 1.28]), np.array([0.2, 0.6, 0.2])
 """With one past task there are no deviations between tasks; the model's error on configs stands in."""
 
@@ -43,23 +43,18 @@ class Question:
         self._learned, self._pool = learned, pool
         self._features = learned.features.encode([features])[0]
         self._distances = learned.neighbourhood.distances(self._features)
-        self._judgement = learned.strangeness.judge(features)
-        self._strangeness = None if self._judgement is None else self._judgement.score
+        self._told = features
+        self._strangeness = learned.strangeness.score(features)
         # Of a task unlike everything seen, or of which nothing is known, its meta-features may say anything.
         self._is_usual = self._strangeness is not None and self._strangeness <= _MOST_USUAL
         self._is_usual &= not np.isnan(self._features).all()
         bandwidth = learned.neighbourhood.bandwidth if self._is_usual else np.inf
         self._weights = likeness(self._distances, bandwidth)
         # In each sample the new task deviates from the prediction as one past task did.
-        deviations = pool.deviations if self._is_usual else pool.unknown_deviations
-        self._sampled = np.maximum.accumulate(self._predict()[None] + deviations, axis=2)
+        foresight = pool.usual if self._is_usual else pool.unknown
+        self._sampled = foresight.sampled(self._weights, self._features if self._is_usual else None)
         samples = Samples(
-            goodness=np.stack(
-                [
-                    scale.goodness_at(row)
-                    for scale, row in zip(learned.table.scales, self._sampled, strict=True)
-                ]
-            ),
+            goodness=learned.readings.find(self._sampled).read(learned.readings.goodness).transpose(1, 2, 0),
             weights=self._weights,
             cost_s=learned.costs.seconds(pool.cost_parts, self._features),
             factors=learned.costs.factors,
@@ -81,11 +76,12 @@ class Question:
         """
         picks = build_portfolio(self._samples, budget_s, most=_MOST_CHOICES if k is None else k)
         least = smallest_budget_s(self._samples.cost_s)
+        order = self._nearest_order()
         meta = self._learned.meta
         return Plan(
             budget_s=budget_s,
-            choices=self._choices(picks),
-            nearest_tasks=self._near_tasks(),
+            choices=self._choices(picks, order[:_EVIDENCE_TASKS]),
+            nearest_tasks=self._near_tasks(order),
             strangeness=self._strangeness,
             notes=(*self._learned.notes, *self._notes(), *_too_small(budget_s, least)),
             learned_from=LearnedFrom(
@@ -98,98 +94,71 @@ class Question:
             ),
         )
 
-    def _predict(self) -> Array:
-        """Return the predicted scores, shape ``(P, F)``."""
-        learned, pool = self._learned, self._pool
-        blend = learned.blend if self._is_usual else learned.unknown_blend
-        known = pool.unknown_task.copy()
-        asked = pool.hearing_trees(blend) & self._is_usual
-        if asked.any():
-            known[asked] = learned.model.predict(pool.encoded[asked], self._features)
-        means, counts = weighted_scores(self._weights[None], learned.table.scores[:, pool.places])
-        seen = pool.is_seen[:, None]
-        return blend.combine(
-            Told(
-                kernel=learned.kernel.predict(pool.projection, self._features if self._is_usual else None),
-                with_features=known,
-                without_features=pool.unknown_task,
-                record=np.where(seen, means[0], 0.0),
-                behind=np.where(seen, counts[0], 0.0),
-            )
-        )
-
-    def _choices(self, picks: Sequence[Pick]) -> tuple[Choice, ...]:
+    def _choices(self, picks: Sequence[Pick], near: Sequence[int]) -> tuple[Choice, ...]:
         learned, pool = self._learned, self._pool
         at = np.array([pick.candidate for pick in picks])
-        encoded = pool.encoded[at]
-        failing = learned.failures.predict(encoded, pool.places[at], self._features)
-        distances = learned.maker.distances(encoded)
-        regrets = 1.0 - expected_goodness(self._samples, picks)
-        near = self._nearest_order()[:_EVIDENCE_TASKS]
-        predictions = self._predictions(at, np.array([pick.fidelity for pick in picks]))
+        failing = self._failing(at).tolist()
+        regrets = (1.0 - expected_goodness(self._samples, picks)).tolist()
+        told = self._predictions(at, np.array([pick.fidelity for pick in picks]))
         choices = []
-        for rank, pick in enumerate(picks):
-            epochs = int(learned.table.epochs[pick.fidelity])
-            score, *reports = predictions[rank]
+        for rank, (pick, (score, *reports)) in enumerate(zip(picks, told, strict=True)):
             choices.append(
                 Choice(
                     rank=rank + 1,
                     config=dict(pool.configs[pick.candidate]),
-                    epochs=epochs,
+                    epochs=int(learned.table.epochs[pick.fidelity]),
                     is_fresh=bool(pool.places[pick.candidate] < 0),
                     score=score,
                     reports=tuple(reports),
                     cost_s=pick.cost_s,
                     is_reserve=pick.is_reserve,
-                    failure_probability=float(failing[rank]),
-                    expected_regret=float(regrets[rank]),
-                    evidence=learned.evidence.trials(distances[rank], near, epochs),
+                    failure_probability=failing[rank],
+                    expected_regret=regrets[rank],
+                    evidence=learned.evidence.trials(pool.nearest, pick.candidate, near, pick.fidelity),
                 )
             )
         return tuple(choices)
+
+    def _failing(self, at: NDArray[np.int64]) -> Array:
+        failures, pool = self._learned.failures, self._pool
+        if pool.failing is None:
+            return failures.predict(pool.encoded[at], pool.places[at], self._features)
+        return failures.predict_prepared(pool.failing, at, pool.places[at], self._features)
 
     def _predictions(
         self, candidates: NDArray[np.int64], fidelities: NDArray[np.int64]
     ) -> list[list[Prediction]]:
         """Return, choice by choice, the metric and the reports as each past task would read the samples."""
         learned = self._learned
-        scores = self._sampled[:, candidates, fidelities].T
+        scores = self._sampled[fidelities, :, candidates]
         weights = self._weights
         if scores.shape[1] == 1:
             scores, weights = scores + _LONE_NODES * learned.model.spread, _LONE_WEIGHTS
-        pairs = np.outer(self._weights, weights).ravel()
-        scales, meta = learned.table.scales, learned.meta
-        # Worse, as told, and better: the ends are read with the margin that past tasks turned out to need.
-        margin = learned.margin if self._is_usual else learned.unknown_margin
-        margins = np.array([-margin, 0.0, margin])
-        asked = scores[None] + margins[:, None, None]
-        losses = np.stack([scale.loss_at(asked) for scale in scales], axis=2)
-        read = {meta.metric: to_loss(losses, meta.direction)}
-        for name in meta.reports:
-            read[name] = np.stack([scale.report_at(name, asked) for scale in scales], axis=2)
-        return [
-            [
-                _prediction(name, values[:, place].reshape(len(margins), -1), pairs)
-                for name, values in read.items()
-                if name == meta.metric or np.isfinite(values[:, place]).any()
-            ]
-            for place in range(len(candidates))
-        ]
+        return predictions(
+            learned.readings,
+            scores,
+            scale_weights=self._weights,
+            sample_weights=weights,
+            margin=learned.margin if self._is_usual else learned.unknown_margin,
+            metric=learned.meta.metric,
+            direction=learned.meta.direction,
+        )
 
     def _nearest_order(self) -> list[int]:
         known = np.where(np.isnan(self._distances), np.inf, self._distances)
-        return [int(place) for place in np.lexsort((known, -self._weights))]
+        order: list[int] = np.lexsort((known, -self._weights)).tolist()
+        return order
 
-    def _near_tasks(self) -> tuple[NearTask, ...]:
-        tasks = self._learned.meta.tasks
+    def _near_tasks(self, order: Sequence[int]) -> tuple[NearTask, ...]:
+        tasks, distances, weights = self._learned.meta.tasks, self._distances.tolist(), self._weights.tolist()
         return tuple(
             NearTask(
                 task_id=tasks[place].task_id,
                 name=tasks[place].name,
-                distance=None if np.isnan(self._distances[place]) else float(self._distances[place]),
-                weight=float(self._weights[place]),
+                distance=None if math.isnan(distances[place]) else distances[place],
+                weight=weights[place],
             )
-            for place in self._nearest_order()
+            for place in order
         )
 
     def _notes(self) -> list[str]:
@@ -200,10 +169,12 @@ class Question:
             notes.append("no meta-feature of the task is known: every past task counts alike")
         elif missing:
             notes.append(f"answered without the meta-features {', '.join(missing)}")
-        if self._judgement is not None and self._judgement.score > _MOST_USUAL:
+        if self._strangeness is not None and self._strangeness > _MOST_USUAL:
+            judgement = self._learned.strangeness.judge(self._told)
+            assert judgement is not None
             notes.append(
-                f"the task is unlike everything seen (strangeness {self._judgement.score:.3f}, most of all "
-                f"in {', '.join(self._judgement.reasons)}): its meta-features tell only the costs, and "
+                f"the task is unlike everything seen (strangeness {judgement.score:.3f}, most of all "
+                f"in {', '.join(judgement.reasons)}): its meta-features tell only the costs, and "
                 "every past task counts alike"
             )
         elif np.isinf(self._learned.neighbourhood.bandwidth) and len(self._learned.meta.tasks) > 1:
@@ -220,20 +191,3 @@ def _too_small(budget_s: float, least: float) -> list[str]:
         f"by what is predicted the budget is too small for one epoch of any config, {rounded_up(least)} s "
         "would do: what is named is what to try if runs turn out faster"
     ]
-
-
-def _prediction(metric: str, values: Array, weights: Array) -> Prediction:
-    """Return a prediction from values read with the margin off, without it and with it, shape ``(3, n)``."""
-    (middle,) = _quantiles(values[1], weights, (0.5,))
-    ends = [*_quantiles(values[0], weights, (_LOW, _HIGH)), *_quantiles(values[2], weights, (_LOW, _HIGH))]
-    return Prediction(metric=metric, value=middle, low=min(ends), high=max(ends))
-
-
-def _quantiles(values: Array, weights: Array, shares: Sequence[float]) -> list[float]:
-    """Return the values below which these shares of the weight lie."""
-    kept = np.isfinite(values)
-    order = np.argsort(values[kept], kind="stable")
-    rising = values[kept][order]
-    held = np.cumsum(weights[kept][order])
-    places = np.searchsorted(held, np.array(shares) * held[-1])
-    return [float(rising[min(int(place), len(rising) - 1)]) for place in places]

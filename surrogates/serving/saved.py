@@ -32,7 +32,7 @@ from orchestrator.metadataset.durable import make_folder_durably, sync_folder, w
 from surrogates.recommender import Recommender
 from surrogates.serving.values import Reader, UnreadableError, Writer
 
-_FORMAT = 1
+_FORMAT = 2
 _STATE, _ARRAYS, _DIGESTS = "state.json", "arrays.safetensors", "digests.json"
 _PREFIX = "state-"
 _NOT_SAVED = frozenset({"baselines", "evaluation", "interchange"})

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.contracts import InputError
@@ -14,6 +14,7 @@ from surrogates.planning.portfolio import (
     rounded_up,
     smallest_budget_s,
 )
+from tests.surrogates.planning.plain_portfolio import plain_portfolio
 
 
 @st.composite
@@ -44,6 +45,28 @@ def test_plan_keeps_within_the_budget_and_a_candidate_named_again_is_continued(
         paid[pick.candidate] += pick.cost_s
         assert paid[pick.candidate] == pytest.approx(what.cost_s[pick.candidate, pick.fidelity])
         reached[pick.candidate] = pick.fidelity
+
+
+@settings(deadline=None)
+@given(samples(), st.floats(0.3, 50.0), st.integers(1, 40), st.booleans())
+def test_portfolio_is_the_one_that_the_plain_way_finds(
+    what: Samples, times: float, most: int, is_pool: bool
+) -> None:
+    if is_pool:  # more candidates than are looked at closely, and several that are good alike
+        rng = np.random.default_rng(most)
+        goodness = np.sort(rng.uniform(-2.0, 1.0, (len(what.weights), 120, 5)).round(1), axis=2)
+        cost_s = np.outer(rng.lognormal(0.0, 1.0, 120), np.arange(1, 6))
+        what = replace(what, goodness=goodness, cost_s=cost_s)
+    budget_s = smallest_budget_s(what.cost_s) * times
+    try:
+        plain = plain_portfolio(what, budget_s, most=most)
+    except InputError:
+        with pytest.raises(InputError):
+            build_portfolio(what, budget_s, most=most)
+        return
+    told = build_portfolio(what, budget_s, most=most)
+    assert [replace(pick, cost_s=0.0) for pick in told] == [replace(pick, cost_s=0.0) for pick in plain]
+    np.testing.assert_allclose([p.cost_s for p in told], [p.cost_s for p in plain])
 
 
 @given(samples(), st.floats(1.0, 50.0))
