@@ -1,7 +1,7 @@
 """What a recommender answers with: records, and their passage through JSON."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.contracts import Config
@@ -112,8 +112,24 @@ class Plan:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain, JSON-ready content; ``from_dict`` gives the plan back."""
-        content: dict[str, Any] = _plain(asdict(self))
-        return content
+        return _fields(self) | {
+            "choices": [
+                _fields(choice)
+                | {
+                    "config": dict(choice.config),
+                    "score": _fields(choice.score),
+                    "reports": [_fields(report) for report in choice.reports],
+                    "evidence": [
+                        _fields(trial) | {"reports": dict(trial.reports)} for trial in choice.evidence
+                    ],
+                }
+                for choice in self.choices
+            ],
+            "nearest_tasks": [_fields(task) for task in self.nearest_tasks],
+            "notes": list(self.notes),
+            "learned_from": _fields(self.learned_from)
+            | {"base_fingerprints": list(self.learned_from.base_fingerprints)},
+        }
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Plan":
@@ -148,10 +164,6 @@ def _choice(content: Mapping[str, Any]) -> Choice:
     )
 
 
-def _plain(content: Any) -> Any:
-    """Return tuples as lists, all the way down."""
-    if isinstance(content, dict):
-        return {key: _plain(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_plain(value) for value in content]
-    return content
+def _fields(record: Any) -> dict[str, Any]:
+    """Return a record's fields; what is in them is left as it is, which ``dataclasses.asdict`` would copy."""
+    return {name: getattr(record, name) for name in record.__slots__}

@@ -1,6 +1,5 @@
 """Questions and answers as they travel between processes: JSON, and errors by name."""
 
-import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -143,7 +142,7 @@ def key_of(asked: Mapping[str, Any]) -> str:
 
 def encode_answer(plan: Plan, *, version: int, learned_at: str) -> bytes:
     """Return an answer as JSON."""
-    content = {"version": version, "learned_at": learned_at, "plan": plan}
+    content = {"version": version, "learned_at": learned_at, "plan": plan.as_dict()}
     return json.dumps(content, default=_plain).encode()
 
 
@@ -171,9 +170,7 @@ def decode(kind: str, body: bytes) -> Answer:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON takes of a record or of a numpy number."""
-    if dataclasses.is_dataclass(value):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    """Return what JSON takes of a mapping or of a numpy number."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, Mapping):
