@@ -6,7 +6,8 @@ Learns from a synthetic meta-dataset (made as in the tests), then asks distinct 
 through the actor and through HTTP, by 1 and by 8 callers (processes of their own: threads of one would wait
 for each other's lock), in a closed loop and with a pause between questions. With --peers: what Syne Tune and
 Optuna take for one suggestion on the same past data. Prints a Markdown table; times in milliseconds, and as
-multiples of the plan alone.
+multiples of the plan alone. An empty call, of an actor that returns as many bytes at once, is what Ray itself
+takes: compare the rows of one run, since times vary with whatever else the machine does.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ray
 
 from cluster.connection import connected
 from orchestrator.app.web import WebAddress, web_serving
@@ -33,6 +35,8 @@ from surrogates.stepwise import Point, Problem
 from tests.surrogates.synthetic import World, make
 
 CALLERS = 8
+ANSWER_BYTES = 7200
+"""Of an answer with five choices."""
 PAUSE_S = 0.25
 """Between two questions of a caller that thinks."""
 Ask = Callable[[dict[str, float]], object]
@@ -73,11 +77,23 @@ def row(name: str, taken_ms: Sequence[float], plan_ms: float, seconds: float | N
     return f"| {name} | {len(taken_ms)} | {p50:.1f} | {p99:.1f} | {p50 / plan_ms:.2f} | {rate} |"
 
 
+class Empty:
+    """As the surrogate's actor, but for planning nothing."""
+
+    @ray.method(concurrency_group="planning")
+    def recommend(self, asked: dict[str, Any]) -> tuple[str, bytes]:
+        return "plan", b"x" * ANSWER_BYTES
+
+
 class Caller:
     """A process that asks, over a connection of its own."""
 
-    def __init__(self, root: str, web: tuple[str, str]) -> None:
-        self._ways = {
+    def __init__(self, root: str, web: tuple[str, str], empty: Any) -> None:
+        asked = {"budget_s": 200.0, "k": 5}
+        self._ways: dict[str, Ask] = {
+            "an empty call of an actor": lambda features: ray.get(
+                empty.recommend.remote({**asked, "features": features})
+            ),
             "actor": ask_by(SurrogateClient.connect(root)),
             "HTTP": ask_by(HttpSurrogateClient(*web)),
         }
@@ -87,8 +103,6 @@ class Caller:
 
 
 def serve_rows(root: Path, seconds: float, plan_ms: float) -> list[str]:
-    import ray
-
     rows = []
     with connected(None):
         client = SurrogateClient.serve(root)
@@ -96,9 +110,11 @@ def serve_rows(root: Path, seconds: float, plan_ms: float) -> list[str]:
             assert web is not None
             assert web.new_token is not None
             made: Any = ray.remote(num_cpus=0)(Caller)
-            callers = [made.remote(str(root), (web.url, web.new_token)) for _ in range(CALLERS)]
+            options: dict[str, Any] = {"num_cpus": 0, "concurrency_groups": {"planning": 1}}
+            empty: Any = ray.remote(**options)(Empty).remote()
+            callers = [made.remote(str(root), (web.url, web.new_token), empty) for _ in range(CALLERS)]
             ray.get([caller.ask.remote("actor", 0.0, 0.0, next(_series)) for caller in callers])
-            for way in ("actor", "HTTP"):
+            for way in ("an empty call of an actor", "actor", "HTTP"):
                 for few, pause_s in ((1, 0.0), (CALLERS, 0.0), (CALLERS, PAUSE_S)):
                     asked = [c.ask.remote(way, seconds, pause_s, next(_series)) for c in callers[:few]]
                     taken = [ms for done in ray.get(asked) for ms in done]
