@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray
 
 from cluster.connection import connected
 from orchestrator.app.web import WebAddress, web_serving
@@ -80,7 +79,6 @@ def row(name: str, taken_ms: Sequence[float], plan_ms: float, seconds: float | N
 class Empty:
     """As the surrogate's actor, but for planning nothing."""
 
-    @ray.method(concurrency_group="planning")
     def recommend(self, asked: dict[str, Any]) -> tuple[str, bytes]:
         return "plan", b"x" * ANSWER_BYTES
 
@@ -89,10 +87,13 @@ class Caller:
     """A process that asks, over a connection of its own."""
 
     def __init__(self, root: str, web: tuple[str, str], empty: Any) -> None:
+        import ray  # not above: it would be set up before `cluster.connection` says how
+
         asked = {"budget_s": 200.0, "k": 5}
+        call = empty.recommend.options(concurrency_group="planning")
         self._ways: dict[str, Ask] = {
             "an empty call of an actor": lambda features: ray.get(
-                empty.recommend.remote({**asked, "features": features})
+                call.remote({**asked, "features": features})
             ),
             "actor": ask_by(SurrogateClient.connect(root)),
             "HTTP": ask_by(HttpSurrogateClient(*web)),
@@ -103,6 +104,8 @@ class Caller:
 
 
 def serve_rows(root: Path, seconds: float, plan_ms: float) -> list[str]:
+    import ray
+
     rows = []
     with connected(None):
         client = SurrogateClient.serve(root)
