@@ -5,6 +5,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 
+from threadpoolctl import threadpool_limits
+
 from orchestrator.contracts import Config, InputError, NothingLearnedError, Scalar
 from surrogates.metadataset import MetaDataset
 from surrogates.plan import Plan
@@ -77,7 +79,9 @@ class Recommender(Knowledge):
                 f"learned from one task only ({left.tasks[0].name}): how results differ between tasks is not "
                 "known"
             )
-        return cls(left, seed=seed, notes=notes, without=parts)
+        # Its matrices are small: a second BLAS thread took ten times the CPU where the cores were shared.
+        with threadpool_limits(limits=1, user_api="blas"):
+            return cls(left, seed=seed, notes=notes, without=parts)
 
     def plan(
         self,
