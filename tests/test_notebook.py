@@ -13,7 +13,7 @@ NOTEBOOK = Path(__file__).resolve().parents[1] / "examples" / "explore.ipynb"
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """What its cells put out, one after another, run in an empty folder."""
-    notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
     folder = tmp_path_factory.mktemp("notebook")
     done = NotebookClient(
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
@@ -34,6 +34,6 @@ def test_the_notebook_shows_the_plan_of_the_surrogate(outputs: list[Any]) -> Non
 
 
 def test_the_committed_notebook_shows_its_pictures_without_being_run() -> None:
-    kept = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
+    kept = nbformat.read(NOTEBOOK, as_version=4)
     shown = [output for cell in kept.cells for output in cell.get("outputs", ())]
     assert sum("image/png" in output.get("data", {}) for output in shown) == 3

@@ -122,11 +122,10 @@ def _listed(values: list[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _wrong_answers(
-    train: list[tuple[_Fact, str]], name: str, seed: int, knobs: WorldKnobs
-) -> dict[int, str]:
+def _wrong_answers(train: list[tuple[_Fact, str]], name: str, seed: int, knobs: WorldKnobs) -> dict[int, str]:
     """Draw a wrong answer for this share of the training rows: the row's number to what it gets."""
-    rows = Dice("noise", name, seed, len(train)).shuffled(range(len(train)))[: round(knobs.noise * len(train))]
+    count = round(knobs.noise * len(train))
+    rows = Dice("noise", name, seed, len(train)).shuffled(range(len(train)))[:count]
     wrong = {}
     for row in rows:
         fact, question = train[row]
