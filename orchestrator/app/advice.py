@@ -1,35 +1,35 @@
 """Asking the surrogate about a new task: the actor where one runs, this process where none does.
 
-A task that is not on record is measured in another process meanwhile: torch and a base model take as long to
-load as all that is needed to answer.
+A task that is not on record is measured in another process meanwhile: torch and a base model take longer to
+load than all that is needed to answer. So that process is begun first, and what is heavy is imported behind
+it.
 """
 
 import json
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 
 from orchestrator.app.advice_view import render_plan
-from orchestrator.app.askers import Asker, find_asker
 from orchestrator.app.constraints import Constraints, fitting, for_device
 from orchestrator.app.published import PublishedDefaults, is_other_base, published_defaults
 from orchestrator.app.roots import learnable_spec, newest_root
 from orchestrator.app.shipped import is_shipped, shipped_root
-from orchestrator.app.spec import SweepSpec
 from orchestrator.contracts import Config, InputError, TrainingSettings
-from orchestrator.metadataset.reader import MetaDatasetReader
-from surrogates.data.store import is_tables
+from orchestrator.metadataset.layout import RootLayout
 from surrogates.plan import Plan
-from surrogates.serving.questions import Answer, question
 from workers.metafeatures.aside import measuring_aside
 from workers.models.location import EMBEDDED, ModelLocation, locate
 from workers.space import SearchSpace
 from workers.tasks.loading import load_task
 from workers.tasks.records import Task
+
+if TYPE_CHECKING:
+    from orchestrator.app.askers import Asker
+    from surrogates.serving.questions import Answer
 
 RUNS = Path("runs")
 """Where a sweep that nobody names is looked for."""
@@ -125,20 +125,21 @@ def recommend(
     task = load_task(task_source)
     shown = _asked_root(root)
     chosen = shown.absolute()
-    if is_tables(chosen):
-        raise InputError(
-            f"{shown} holds tables of another origin, which know tasks by their meta-features; give those "
-            "with --features FILE.json instead of TASK"
-        )
+    _refuse_tables(shown)
     spec = learnable_spec(chosen)
     settings = spec.training_settings()
     base = locate(spec.base_model)
     notes = _usual_notes(chosen, base)
     with ExitStack() as running:
-        features = _features(chosen, task_source, task, base, spec, running)
+        measured = running.enter_context(measuring_aside(task_source, spec.base_model, settings))
+
+        from orchestrator.app.askers import find_asker
+        from surrogates.serving.questions import question
+
+        recorded = _recorded_features(chosen, task, base)
         asker = find_asker(chosen, running)
         asked = question(
-            features(),
+            measured() if recorded is None else recorded,
             budget_s * demands.speed_factor,
             k=k,
             task_id=task.task_id,
@@ -165,9 +166,8 @@ def recommend(
         answer = asker.ask(asked)
         answered_by = _by(asker, answer)
     plan = replace(answer.plan, notes=(*answer.plan.notes, *notes))
-    devices = sorted(MetaDatasetReader(chosen).curves(columns=["device"])["device"].dropna().unique())
     return Advice(
-        plan=for_device(plan, demands, devices),
+        plan=for_device(plan, demands, _recorded_devices(chosen)),
         task=task,
         base=base,
         root=shown,
@@ -227,6 +227,9 @@ def recommend_by_features(
     demands = constraints or Constraints()
     if demands.gpu_memory_bytes is not None:
         raise InputError("--gpu-memory needs a TASK and its base model; with --features leave it out")
+    from orchestrator.app.askers import find_asker
+    from surrogates.serving.questions import question
+
     asked = question(
         _read_features(features),
         budget_s * demands.speed_factor,
@@ -246,7 +249,7 @@ def recommend_by_features(
     )
 
 
-def _by(asker: Asker, answer: Answer) -> str:
+def _by(asker: "Asker", answer: "Answer") -> str:
     if answer.version == 0:
         return asker.name
     return f"{asker.name} (version {answer.version}, learned {answer.learned_at})"
@@ -292,15 +295,33 @@ def _usual_notes(root: Path, base: ModelLocation) -> list[str]:
     ]
 
 
-def _features(
-    root: Path, task_source: str, task: Task, base: ModelLocation, spec: SweepSpec, running: ExitStack
-) -> Callable[[], dict[str, float]]:
-    """Return what returns a task's meta-features: from the record, or from a process that measures it now."""
+def _refuse_tables(root: Path) -> None:
+    if RootLayout(root).sweep_yaml.is_file():
+        return
+    from surrogates.data.store import is_tables
+
+    if is_tables(root):
+        raise InputError(
+            f"{root} holds tables of another origin, which know tasks by their meta-features; give those "
+            "with --features FILE.json instead of TASK"
+        )
+
+
+def _recorded_features(root: Path, task: Task, base: ModelLocation) -> dict[str, float] | None:
+    """Return a task's meta-features as a sweep measured them; None where it did not."""
+    from orchestrator.metadataset.reader import MetaDatasetReader
+
     recorded = MetaDatasetReader(root).tasks()
     rows = recorded.loc[
         (recorded["task_id"] == task.task_id) & (recorded["base_fingerprint"] == base.fingerprint)
     ]
     for text in rows["meta_features"]:
-        known = {name: float(value) for name, value in json.loads(text).items() if value is not None}
-        return lambda: known
-    return running.enter_context(measuring_aside(task_source, spec.base_model, spec.training_settings()))
+        return {name: float(value) for name, value in json.loads(text).items() if value is not None}
+    return None
+
+
+def _recorded_devices(root: Path) -> list[str]:
+    from orchestrator.metadataset.reader import MetaDatasetReader
+
+    curves = MetaDatasetReader(root).curves(columns=["device"])
+    return sorted(curves["device"].dropna().unique())

@@ -1,8 +1,13 @@
-"""The meta-dataset that ships with Foretune: what is learned from until a person has one of their own."""
+"""The meta-dataset that ships with Foretune: what is learned from until a person has one of their own.
+
+``python -m orchestrator.app.shipped`` learns from it at once, so that the first question need not wait for
+that; the Makefile does so after an installation.
+"""
 
 import hashlib
 import secrets
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import surrogates
@@ -58,9 +63,27 @@ def is_shipped(root: Path) -> bool:
     return caches is not None and root.absolute().is_relative_to((caches / "shipped").absolute())
 
 
+def prepare() -> Path:
+    """Learn from the shipped root, unless that was done, and keep it beside the copy; return the copy.
+
+    Returns:
+        The copy's folder. What can't be read or written is an ``InputError``.
+    """
+    from orchestrator.app.askers import find_asker
+
+    root = shipped_root()
+    with ExitStack() as connection:
+        find_asker(root, connection)
+    return root
+
+
 def _digest(folder: Path) -> str:
     hasher = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         content = path.read_bytes()
         hasher.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode() + content)
     return hasher.hexdigest()
+
+
+if __name__ == "__main__":
+    prepare()

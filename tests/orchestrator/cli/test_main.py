@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from orchestrator.app.shipped import shipped_root
 from orchestrator.cli.main import main
 
 SPEC: dict[str, Any] = {
@@ -111,13 +112,16 @@ def test_budget_that_buys_nothing_is_refused(command: Command, budget: str) -> N
     assert "--budget must be" in said
 
 
-@pytest.mark.parametrize("arguments", [["recommend", "good.jsonl", "--budget", "60s"]])
-def test_recommend_before_there_is_anything_to_learn_from_says_what_to_do(
-    command: Command, arguments: list[str]
+def test_recommend_without_a_sweep_of_ones_own_and_without_what_ships_says_what_to_do(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    exit_code, said = command(*arguments)
+    def nothing() -> Path:
+        return shipped_root(tmp_path / "nothing")
+
+    monkeypatch.setattr("orchestrator.app.advice.shipped_root", nothing)
+    exit_code, said = command("recommend", "good.jsonl", "--budget", "60s")
     assert exit_code == 2
-    assert "foretune quickstart" in said
+    assert "came without it; name a sweep with --root" in said
 
 
 @pytest.mark.parametrize("verb", ["resume", "status", "verify"])
