@@ -78,8 +78,9 @@ class LossScale:
 
         def cost(logs: Array) -> Array:
             """Return the negative log posterior at these log slopes, up to a constant."""
-            slopes = np.exp(logs)
-            misfit = 0.5 * (slopes**2 * squares[0] + 2.0 * slopes * squares[1])
+            # By the logarithm: the slope of losses that hardly differ has a square beyond all numbers.
+            ahead = np.exp(2.0 * logs + np.log(squares[0])) if squares[0] > 0 else 0.0
+            misfit = 0.5 * ahead + np.exp(logs) * squares[1]
             unusual = ((logs - prior.centre) / prior.spread) ** 2
             return np.asarray(
                 misfit - (len(losses) - 1) * logs + 0.5 * (_TAIL + 1.0) * np.log1p(unusual / _TAIL)

@@ -32,6 +32,8 @@ def test_an_affine_map_is_found_whatever_the_unit_and_the_sign(
     assert np.abs(found.scores(losses) - scores).mean() < 0.3
 
 
+@example([0.0, 7.045914753060767e-154], 0)
+@example([0.0, 5e-324], 0)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=12), st.integers(0, 100))
 def test_scores_never_rise_with_the_loss_and_stay_bounded(losses: list[float], seed: int) -> None:
     rng = np.random.default_rng(seed)
