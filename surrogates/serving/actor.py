@@ -89,7 +89,7 @@ class _FollowingService:
     @ray.method(concurrency_group="learning")
     def start_planners(self, planners: int | None) -> None:
         """Start what is missing of so many planners, this one counted; None: one a core of this node."""
-        wanted = min(planners or len(os.sched_getaffinity(0)), MOST_PLANNERS)
+        wanted = min(len(os.sched_getaffinity(0)) if planners is None else planners, MOST_PLANNERS)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         made = [
             PlannerActor.options(

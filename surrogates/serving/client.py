@@ -10,7 +10,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError
 
 from orchestrator.contracts import Config, InputError
-from surrogates.serving.actor import NAMESPACE, SurrogateActor, actor_name, found_planners
+from surrogates.serving.actor import MOST_PLANNERS, NAMESPACE, SurrogateActor, actor_name, found_planners
 from surrogates.serving.answering import ELSEWHERE
 from surrogates.serving.asking import Caller
 from surrogates.serving.questions import PLAN, Answer, SurrogateUnavailableError, decode, version_of
@@ -78,10 +78,12 @@ class SurrogateClient(Caller):
             Its client; the surrogate has learned and can be asked.
 
         Raises:
-            InputError: The folder is neither.
+            InputError: The folder is neither, or so many planners can't be.
             NothingLearnedError: No trial has finished there yet; a surrogate that was started for it is
                 stopped.
         """
+        if planners is not None and not 1 <= planners <= MOST_PLANNERS:
+            raise InputError(f"planners must be in [1, {MOST_PLANNERS}], got {planners}")
         name, resolved = actor_name(root), str(Path(root).resolve())
         try:
             client = cls(root, ray.get_actor(name, namespace=NAMESPACE))

@@ -5,8 +5,9 @@ import random
 import time
 from collections.abc import Callable
 
-_ASIDE_S = 1.0
-"""Somebody who was gone is not asked for so long, where there are others."""
+_ASIDE_S = 10.0
+"""Somebody who was gone is not asked for so long, where there are others: Ray restarts a process in 5 s, and
+what is asked meanwhile waits for that."""
 
 
 class Spread:

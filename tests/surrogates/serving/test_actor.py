@@ -313,6 +313,12 @@ def test_stop_ends_everyone(tmp_path: Path) -> None:
     assert not found_planners(tmp_path)
 
 
+@pytest.mark.parametrize("planners", [0, 5])
+def test_number_of_planners_that_can_not_be_is_refused(root: Path, planners: int) -> None:
+    with pytest.raises(InputError, match=rf"planners must be in \[1, 4\], got {planners}"):
+        SurrogateClient.serve(root, planners=planners)
+
+
 def test_root_with_nothing_to_learn_leaves_no_actor(tmp_path: Path) -> None:
     RootLayout(tmp_path).space_json.write_text(SPACE_JSON)
     with pytest.raises(NothingLearnedError, match="has finished yet"):
