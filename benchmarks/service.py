@@ -1,6 +1,6 @@
 """How long does the surrogate take to learn, to start again and to answer, and what do others take?
 
-    python -m benchmarks.service [--tasks 8 --configs 225 --epochs 12 --seconds 10] [--peers]
+    python -m benchmarks.service [--tasks 8 --configs 225 --epochs 12 --seconds 10] [--planners N] [--peers]
 
 Learns from a synthetic meta-dataset (made as in the tests), then asks distinct questions: in this process,
 through the actor and through HTTP, by 1 and by 8 callers (processes of their own: threads of one would wait
@@ -103,12 +103,13 @@ class Caller:
         return timed(self._ways[way], seconds=seconds, pause_s=pause_s, series=series)
 
 
-def serve_rows(root: Path, seconds: float, plan_ms: float) -> list[str]:
+def serve_rows(root: Path, seconds: float, plan_ms: float, planners: int | None) -> list[str]:
     import ray
 
     rows = []
     with connected(None):
-        client = SurrogateClient.serve(root)
+        client = SurrogateClient.serve(root, planners=planners)
+        several = f"actor of {client.info()['planners']}"
         with web_serving(root, client, WebAddress(port=0)) as web:
             assert web is not None
             assert web.new_token is not None
@@ -122,7 +123,7 @@ def serve_rows(root: Path, seconds: float, plan_ms: float) -> list[str]:
                     asked = [c.ask.remote(way, seconds, pause_s, next(_series)) for c in callers[:few]]
                     taken = [ms for done in ray.get(asked) for ms in done]
                     kind = f"{PAUSE_S:g} s between questions" if pause_s else "closed loop"
-                    name = f"{way}, {few} caller{'s' * (few > 1)}, {kind}"
+                    name = f"{several if way == 'actor' else way}, {few} caller{'s' * (few > 1)}, {kind}"
                     rows.append(row(name, taken, plan_ms, seconds))
         client.stop()
     return rows
@@ -168,6 +169,7 @@ def main() -> None:
     parser.add_argument("--configs", type=int, default=225)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--planners", type=int)
     parser.add_argument("--peers", action="store_true")
     chosen = parser.parse_args()
     meta = make(World(tasks=chosen.tasks, configs=chosen.configs, epochs=chosen.epochs))
@@ -205,7 +207,7 @@ def main() -> None:
             service.recommend(asked)
             again.append(1000 * (time.perf_counter() - start_s))
         rows.append(row("service without Ray, the same question again", again[1:], plan_ms))
-        rows += serve_rows(root, chosen.seconds, plan_ms)
+        rows += serve_rows(root, chosen.seconds, plan_ms, chosen.planners)
     if chosen.peers:
         rows += peer_rows(meta, 40, plan_ms)
     cores, load = os.cpu_count(), os.getloadavg()[0]

@@ -27,7 +27,11 @@ from surrogates.serving.service import Following
 
 @contextmanager
 def serving(
-    root: Path, *, address: str | None = None, following: Following | None = None
+    root: Path,
+    *,
+    address: str | None = None,
+    following: Following | None = None,
+    planners: int | None = None,
 ) -> Iterator[SurrogateClient]:
     """Start the surrogate actor of a root; leaving ends it where its cluster is embedded, else it stays.
 
@@ -35,6 +39,7 @@ def serving(
         root: The sweep, or the folder of tables, to learn from.
         address: A running Ray cluster; None: an embedded one.
         following: When it learns from a growing root again.
+        planners: Processes that plan; None: one a core, at most four.
 
     Yields:
         A client.
@@ -48,7 +53,7 @@ def serving(
     root = root.absolute()
     layout = RootLayout(root)
     with connected(address) as connection:
-        client = SurrogateClient.serve(root, following=following)
+        client = SurrogateClient.serve(root, following=following, planners=planners)
         endpoint = Endpoint(address=connection.address, pid=os.getpid())
         make_folder_durably(layout.surrogate_dir)
         write_durably(layout.endpoint_json, json.dumps(asdict(endpoint)).encode())
@@ -66,6 +71,7 @@ def serve_until_interrupted(
     console: Console,
     as_json: bool = False,
     following: Following | None = None,
+    planners: int | None = None,
     web: WebAddress | None = None,
 ) -> None:
     """Serve from this process until a signal ends it; on a given cluster, and without HTTP, return at once.
@@ -76,13 +82,17 @@ def serve_until_interrupted(
         console: Where it is said how to ask.
         as_json: Say it as one line of JSON instead.
         following: When it learns from a growing root again.
+        planners: Processes that plan; None: one a core, at most four.
         web: Where to answer by HTTP too; None: nowhere.
 
     Raises:
         InputError: As ``serving``, or the web address can't be listened at.
         NothingLearnedError: As ``serving``.
     """
-    with serving(root, address=address, following=following) as client, stop_signals() as stop:
+    with (
+        serving(root, address=address, following=following, planners=planners) as client,
+        stop_signals() as stop,
+    ):
         stays = address is None or web is not None
         with web_serving(root, client, web) as http:
             info = client.info()
@@ -117,6 +127,7 @@ def render_info(info: dict[str, Any]) -> RenderableType:
         "learned from": f"{info['tasks']} tasks, {info['trials']} trials, {info['points']} points",
         "answers with": f"version {info['version']}, learned {info['learned_at']} in {info['fit_s']:.1f} s",
         "predicts": str(info["metric"]),
+        "plans in": f"{info['planners']} process{'es' * (info['planners'] > 1)}",
         "follows": f"looks every {following['every_s']:g} s, learns again when there is "
         f"{following['growth']:.0%} more, at least {following['apart_s']:g} s apart",
     }

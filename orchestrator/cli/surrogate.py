@@ -47,6 +47,10 @@ def serve(
         float, typer.Option(min=0.0, help="Learn again when there are so many more, as a share.")
     ] = 0.1,
     apart: Annotated[str, typer.Option(help="Learn again no sooner than this after the last time.")] = "30s",
+    planners: Annotated[
+        int | None,
+        typer.Option(min=1, max=4, help="Processes that plan; left out: one a core of the node, at most 4."),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Start the surrogate actor for a sweep or for tables: named, detached, asked by `recommend`.
@@ -68,6 +72,7 @@ def serve(
             growth=growth,
             apart_s=parse_duration(apart, "--apart"),
         ),
+        planners=planners,
         web=WebAddress(host=host, port=port, token_file=token_file) if http else None,
     )
     return 0

@@ -57,9 +57,10 @@ def likeness(distances: Array, bandwidth: float) -> Array:
     Returns:
         Shape ``(n,)``, sum 1.
     """
-    if np.isnan(distances).all() or np.isinf(bandwidth):
+    unknown = np.isnan(distances)
+    if unknown.all() or np.isinf(bandwidth):
         return np.full(len(distances), 1.0 / len(distances))
-    filled = np.where(np.isnan(distances), np.nanmax(distances), distances)
+    filled = np.where(unknown, np.nanmax(distances), distances) if unknown.any() else distances
     # Measured from the nearest, so that far from all of them the weights do not underflow.
     raw = np.exp(-0.5 * (filled**2 - filled.min() ** 2) / bandwidth**2)
     return np.asarray(raw / raw.sum())

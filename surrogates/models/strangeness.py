@@ -103,12 +103,11 @@ class Strangeness:
         return np.where(np.isnan(places), np.nan, _excess(places, self._low, self._high))
 
     def _score(self, excess: Array) -> float:
-        count = int(np.count_nonzero(~np.isnan(excess[: len(self._names)])))
-        comparable = ~np.isnan(excess)
-        usual = self._usual
-        if not comparable.all():
-            usual = _usual(self._past_excess[:, comparable], count)
-        return float((_peak_and_breadth(excess[None, comparable], count)[0] / usual).max())
+        unknown, count, usual = np.isnan(excess), len(self._names), self._usual
+        if unknown.any():
+            count -= int(np.count_nonzero(unknown[:count]))
+            usual, excess = _usual(self._past_excess[:, ~unknown], count), excess[~unknown]
+        return float((_peak_and_breadth(excess[None], count)[0] / usual).max())
 
     def _places(self, features: Array) -> Array:
         """Return what is looked at, shape ``(n, D)``, from levelled meta-features, shape ``(n, M)``."""
@@ -153,8 +152,10 @@ def _excess(places: Array, low: Array, high: Array) -> Array:
 def _peak_and_breadth(excess: Array, count: int) -> Array:
     """Return the largest and the mean of the ``count`` largest, shape ``(n, 2)``."""
     largest = np.sort(excess, axis=1)[:, -count:]
-    breadth = np.add.reduce(largest, axis=1) / largest.shape[1]
-    return np.asarray(np.stack([largest[:, -1], breadth], axis=1))
+    found = np.empty((len(largest), 2))
+    found[:, 0] = largest[:, -1]
+    found[:, 1] = np.add.reduce(largest, axis=1) / largest.shape[1]
+    return found
 
 
 def _usual(excess: Array, count: int) -> Array:

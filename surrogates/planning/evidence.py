@@ -1,5 +1,6 @@
 """The past trials that a choice rests on, as they stand in the meta-dataset."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -77,16 +78,14 @@ class Evidence:
             One trial a task.
         """
         return tuple(
-            self._trial(
-                task, int(nearest.place[task, config]), float(nearest.distance[task, config]), fidelity
-            )
+            self._trial(task, nearest.place.item(task, config), nearest.distance.item(task, config), fidelity)
             for task in task_places
         )
 
     def _trial(self, task: int, config: int, distance: float, fidelity: int) -> PastTrial:
-        row = int(self._row_of[task, config])
+        row = self._row_of.item(task, config)
         trial_id, outcome = self._trials[row]
-        best = int(self._best[row, fidelity])
+        best = self._best.item(row, fidelity)
         known = best != _NOTHING
         return PastTrial(
             trial_id=trial_id,
@@ -94,14 +93,14 @@ class Evidence:
             task_name=self._tasks[task].name,
             config_distance=distance,
             outcome=outcome,
-            epoch=int(self._epochs[best]) if known else None,
-            value=float(self._values[best]) if known else None,
+            epoch=self._epochs.item(best) if known else None,
+            value=self._values.item(best) if known else None,
             reports=self._reports_at(best) if known else {},
         )
 
     def _reports_at(self, point: int) -> dict[str, float]:
-        values = {name: float(column[point]) for name, column in self._reported.items()}
-        return {name: value for name, value in values.items() if np.isfinite(value)}
+        values = {name: column.item(point) for name, column in self._reported.items()}
+        return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def _best_points(meta: MetaDataset, epochs: NDArray[np.int64]) -> NDArray[np.int64]:

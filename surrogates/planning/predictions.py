@@ -49,10 +49,10 @@ def predictions(
     losses = to_loss(found.read(readings.losses), direction)
     read = {metric: losses, **{name: found.read(line) for name, line in readings.reports.items()}}
     shape = (len(read), len(scale_weights), 3, count, -1)
-    by_task = np.stack(list(read.values())).reshape(shape)
+    by_task = np.concatenate(list(read.values())).reshape(shape)
     values: Array = by_task.transpose(0, 2, 3, 1, 4).reshape(len(read), 3, count, -1)
     known = np.isfinite(values)
-    weights = np.where(known, np.outer(scale_weights, sample_weights).ravel(), 0.0)
+    weights = np.where(known, (scale_weights[:, None] * sample_weights).ravel(), 0.0)
     middles = _quantiles(values, weights)
     ends = middles[:, ::2, :, ::2]
     lows, highs = ends.min(axis=(1, 3)).tolist(), ends.max(axis=(1, 3)).tolist()
@@ -74,9 +74,13 @@ def _quantiles(values: Array, weights: Array) -> Array:
 
     Values that are not finite must have the weight 0.
     """
+    shape, count = values.shape, values.shape[-1]
+    values, weights = values.reshape(-1, count), weights.reshape(-1, count)
     order = np.argsort(np.where(weights > 0, values, np.inf), axis=-1)
-    held = np.cumsum(np.take_along_axis(weights, order, axis=-1), axis=-1)
-    targets = _SHARES * held[..., -1:]
-    places = (held[..., None, :] < targets[..., None]).sum(axis=-1)
-    places = np.minimum(places, values.shape[-1] - 1)
-    return np.take_along_axis(values, np.take_along_axis(order, places, axis=-1), axis=-1)
+    row_starts = np.arange(0, values.size, count)[:, None]
+    order += row_starts
+    held = np.add.accumulate(weights.ravel()[order], axis=-1)
+    # The weight that is held never falls, and the last is above every share of it: the first that is enough.
+    places = (held[:, None, :] >= (_SHARES * held[:, -1:])[..., None]).argmax(axis=-1)
+    found: Array = values.ravel()[order.ravel()[places + row_starts]]
+    return found.reshape(*shape[:-1], len(_SHARES))

@@ -1,11 +1,16 @@
-"""The Ray actor around a surrogate service, all of it: named, detached, found by its root.
+"""The Ray actors around a surrogate service, all of them: named, detached, found by their root.
 
-Whoever serves a root creates it; it outlives that driver and dies with the cluster, or when it is told to.
-Ray restarts it wherever it died, and it goes on from what it had saved beside the root; Ray repeats no call.
-One thread plans: more of them would only fight for Python's lock. Questions that take a fit have a thread of
-their own, and so have those about the service itself, so that neither waits for the other.
+Whoever serves a root creates the first; it outlives that driver and dies with the cluster, or when it is told
+to. It alone learns and follows the root, and it creates the planners beside it, which answer from the states
+that it saved. Ray restarts each of them wherever it died, and it goes on from what stands beside the root;
+Ray repeats no call. In each one thread plans: more of them would only fight for Python's lock. In the first,
+questions that take a fit have a thread of their own, and so have those about the service itself, so that
+neither waits for the other.
 """
 
+import gc
+import logging
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,40 +18,93 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.contracts import Config, digest
+from orchestrator.metadataset.layout import RootLayout
+from surrogates.serving.answering import Answering
 from surrogates.serving.service import Following, SurrogateService
 
 NAMESPACE = "foretune"
-"""Ray namespace of the actor's name."""
+"""Ray namespace of the actors' names."""
+MOST_PLANNERS = 4
+"""Processes that plan for a root, the first one too."""
+_START_S = 60.0
+"""Longest wait for new planners; they answer later where they take longer."""
+_TELL_S = 30.0
+"""Longest wait until planners have taken a new state; one that is restarting takes the newest anyway."""
+
+logger = logging.getLogger(__name__)
+
+
+class _Planner:
+    """Plans from the states that the first actor saved."""
+
+    def __init__(self, root: str) -> None:
+        self._answering = Answering(RootLayout(Path(root)).surrogate_dir, settled=_spare_the_collector)
+        self._answering.take_newest()
+
+    @ray.method(concurrency_group="planning")
+    def recommend(self, asked: Mapping[str, Any], at_least: int = 0) -> tuple[str, bytes]:
+        return self._answering.recommend(asked, at_least=at_least)
+
+    def take_newest(self) -> int:
+        return self._answering.take_newest()
+
+    def pid(self) -> int:
+        return os.getpid()
 
 
 class _FollowingService:
-    """A service, and the thread that lets it follow its root."""
+    """A service, the thread that lets it follow its root, and the planners beside it."""
 
     def __init__(self, root: str, following: Mapping[str, float] | None = None) -> None:
         policy = Following(**(following or asdict(Following())))
-        self._service = SurrogateService(root, following=policy)
+        self._root = root
+        self._service = SurrogateService(
+            root, following=policy, announced=self._tell_planners, settled=_spare_the_collector
+        )
         self._every_s = policy.every_s
         threading.Thread(target=self._follow, name="follow", daemon=True).start()
 
     @ray.method(concurrency_group="planning")
-    def recommend(self, asked: Mapping[str, Any]) -> tuple[str, bytes]:
-        return self._service.recommend(asked)
+    def recommend(self, asked: Mapping[str, Any], at_least: int = 0) -> tuple[str, bytes]:
+        return self._service.recommend(asked, at_least)
 
     @ray.method(concurrency_group="leaving_out")
-    def recommend_leaving_out(self, asked: Mapping[str, Any]) -> tuple[str, bytes]:
-        return self._service.recommend_leaving_out(asked)
+    def recommend_leaving_out(self, asked: Mapping[str, Any], at_least: int = 0) -> tuple[str, bytes]:
+        return self._service.recommend_leaving_out(asked, at_least)
 
     def candidates(self) -> list[Config]:
         return self._service.candidates()
 
     def info(self) -> dict[str, Any]:
-        return self._service.info()
+        return self._service.info() | {"planners": 1 + len(found_planners(self._root))}
 
     @ray.method(concurrency_group="learning")
     def refresh(self) -> dict[str, Any]:
-        return self._service.refresh()
+        self._service.refresh()
+        return self.info()
+
+    @ray.method(concurrency_group="learning")
+    def start_planners(self, planners: int | None) -> None:
+        """Start what is missing of so many planners, this one counted; None: one a core of this node."""
+        wanted = min(len(os.sched_getaffinity(0)) if planners is None else planners, MOST_PLANNERS)
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        made = [
+            PlannerActor.options(
+                name=planner_name(self._root, place),
+                namespace=NAMESPACE,
+                lifetime="detached",
+                get_if_exists=True,
+                scheduling_strategy=here,
+            ).remote(self._root)
+            for place in range(1, wanted)
+        ]
+        _let_take_newest(made, _START_S)
+
+    def _tell_planners(self) -> None:
+        _let_take_newest(found_planners(self._root), _TELL_S)
 
     def _follow(self) -> None:
         pause = threading.Event()
@@ -59,13 +117,50 @@ _OPTIONS: dict[str, Any] = {
     "num_cpus": 0,
     "max_restarts": -1,
     "max_task_retries": 0,
-    "concurrency_groups": {"planning": 1, "leaving_out": 1, "learning": 1},
+    "enable_task_events": False,  # one a question, for Ray's dashboard: a twentieth of what a call takes
     "runtime_env": {"env_vars": {"OMP_NUM_THREADS": "1"}},
 }
-SurrogateActor = ray.remote(**_OPTIONS)(_FollowingService)
+_LEARNING_TOO = _OPTIONS | {"concurrency_groups": {"planning": 1, "leaving_out": 1, "learning": 1}}
+_PLANNING_ONLY = _OPTIONS | {"concurrency_groups": {"planning": 1}}
+SurrogateActor = ray.remote(**_LEARNING_TOO)(_FollowingService)
 """``SurrogateService`` by remote methods; made with a root and, if need be, the fields of ``Following``."""
+PlannerActor = ray.remote(**_PLANNING_ONLY)(_Planner)
+"""``Answering`` by remote methods; made with a root."""
 
 
 def actor_name(root: Path | str) -> str:
     """Return the name under which the surrogate of a root is found."""
     return f"surrogate-{digest(str(Path(root).resolve()))}"
+
+
+def planner_name(root: Path | str, place: int) -> str:
+    """Return the name of a planner beside a root's surrogate; places count from 1."""
+    return f"{actor_name(root)}-planner-{place}"
+
+
+def found_planners(root: Path | str) -> list[Any]:
+    """Return the handles of the planners beside a root's surrogate."""
+    found = []
+    for place in range(1, MOST_PLANNERS):
+        try:
+            found.append(ray.get_actor(planner_name(root, place), namespace=NAMESPACE))
+        except ValueError:
+            continue
+    return found
+
+
+def _let_take_newest(planners: list[Any], timeout_s: float) -> None:
+    """Wait until planners have taken the newest state; one that is gone takes it when it is restarted."""
+    if not planners:
+        return
+    told = [planner.take_newest.remote() for planner in planners]
+    _, late = ray.wait(told, num_returns=len(told), timeout=timeout_s)
+    if late:
+        logger.warning("planners late count=%d waited_s=%g", len(late), timeout_s)
+
+
+def _spare_the_collector() -> None:
+    """Leave a state that was just taken into service out of garbage collections, and let go of the last."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()

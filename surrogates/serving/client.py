@@ -1,7 +1,7 @@
 """Asking the surrogate actor: plain values over the wire, plans and our own errors on this side."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,12 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError
 
 from orchestrator.contracts import Config, InputError
-from surrogates.serving.actor import NAMESPACE, SurrogateActor, actor_name
+from surrogates.serving.actor import MOST_PLANNERS, NAMESPACE, SurrogateActor, actor_name, found_planners
+from surrogates.serving.answering import ELSEWHERE
 from surrogates.serving.asking import Caller
-from surrogates.serving.questions import Answer, SurrogateUnavailableError, decode
-from surrogates.serving.service import ELSEWHERE, Following, raise_error
+from surrogates.serving.questions import PLAN, Answer, SurrogateUnavailableError, decode, version_of
+from surrogates.serving.service import Following, raise_error
+from surrogates.serving.spread import Spread
 
 _TIMEOUT_S = 300.0
 
@@ -21,14 +23,23 @@ _TIMEOUT_S = 300.0
 class SurrogateClient(Caller):
     """A surrogate actor's caller. Build it with ``connect`` or ``serve``, on an open connection to Ray.
 
+    Its questions take turns among the actor and the planners beside it; one that is gone is passed over, and
+    the question put to another. It never gets an answer from an older state than it has had one from.
+
     Args:
         root: The root's folder.
         actor: The actor's handle.
+        planners: Handles of the planners beside it.
         timeout_s: Longest wait for an answer.
     """
 
-    def __init__(self, root: Path | str, actor: Any, *, timeout_s: float = _TIMEOUT_S) -> None:
+    def __init__(
+        self, root: Path | str, actor: Any, planners: Sequence[Any] = (), *, timeout_s: float = _TIMEOUT_S
+    ) -> None:
         self._root, self._actor, self._timeout_s = str(root), actor, timeout_s
+        self._planning = (actor, *planners)
+        self._spread = Spread(len(self._planning))
+        self._version = 0
 
     @classmethod
     def connect(cls, root: Path | str) -> "SurrogateClient":
@@ -49,24 +60,30 @@ class SurrogateClient(Caller):
             raise InputError(
                 f"no surrogate serves {root} on this cluster; start it with `foretune serve {root}`"
             ) from err
-        return cls(root, actor)
+        return cls(root, actor, found_planners(root))
 
     @classmethod
-    def serve(cls, root: Path | str, *, following: Following | None = None) -> "SurrogateClient":
+    def serve(
+        cls, root: Path | str, *, following: Following | None = None, planners: int | None = None
+    ) -> "SurrogateClient":
         """Start a root's surrogate, or refresh the one that runs.
 
         Args:
             root: A sweep's root or a folder of tables, as it is reached from the actor's node too.
             following: When it learns from a growing root again; that of one that runs is left as it is.
+            planners: Processes that plan, at most four: what is missing of them is started, none is stopped;
+                None: one a core of the actor's node.
 
         Returns:
             Its client; the surrogate has learned and can be asked.
 
         Raises:
-            InputError: The folder is neither.
+            InputError: The folder is neither, or so many planners can't be.
             NothingLearnedError: No trial has finished there yet; a surrogate that was started for it is
                 stopped.
         """
+        if planners is not None and not 1 <= planners <= MOST_PLANNERS:
+            raise InputError(f"planners must be in [1, {MOST_PLANNERS}], got {planners}")
         name, resolved = actor_name(root), str(Path(root).resolve())
         try:
             client = cls(root, ray.get_actor(name, namespace=NAMESPACE))
@@ -81,20 +98,33 @@ class SurrogateClient(Caller):
         if info["version"] == 0:
             client.stop()
             raise_error(info["error"])
-        return client
+        client._get(client._actor.start_planners.remote(planners))
+        return cls.connect(root)
 
     def ask(self, asked: Mapping[str, Any]) -> Answer:
         """Put a question that ``questions.question`` put together; raises as ``recommend``."""
-        kind, body = self._get(self._actor.recommend.remote(asked))
+        place, *others = self._turn(asked)
+        try:
+            kind, body = self._get(self._put(place, asked))
+        except SurrogateUnavailableError as err:
+            kind, body = self._get(self._put(self._another(place, others, err), asked))
         if kind == ELSEWHERE:
-            kind, body = self._get(self._actor.recommend_leaving_out.remote(asked))
-        return decode(kind, body)
+            kind, body = self._get(self._actor.recommend_leaving_out.remote(asked, self._version))
+        answer = decode(kind, body)
+        self._version = max(self._version, answer.version)
+        return answer
 
     async def relay(self, asked: Mapping[str, Any]) -> tuple[str, bytes]:
         """Put a question without waiting in this thread; returns what ``questions.decode`` takes."""
-        kind, body = await self._await(self._actor.recommend.remote(asked))
+        place, *others = self._turn(asked)
+        try:
+            kind, body = await self._await(self._put(place, asked))
+        except SurrogateUnavailableError as err:
+            kind, body = await self._await(self._put(self._another(place, others, err), asked))
         if kind == ELSEWHERE:
-            kind, body = await self._await(self._actor.recommend_leaving_out.remote(asked))
+            kind, body = await self._await(self._actor.recommend_leaving_out.remote(asked, self._version))
+        if kind == PLAN:
+            self._version = max(self._version, version_of(body))
         return kind, body
 
     async def relay_info(self, *, timeout_s: float) -> dict[str, Any]:
@@ -109,17 +139,34 @@ class SurrogateClient(Caller):
 
     def info(self) -> dict[str, Any]:
         """Return what the surrogate has learned from, and its version."""
-        info: dict[str, Any] = self._get(self._actor.info.remote())
-        return info
+        return self._heard(self._get(self._actor.info.remote()))
 
     def refresh(self) -> dict[str, Any]:
         """Let the surrogate learn anew from its root; returns when it has, with its ``info``."""
-        info: dict[str, Any] = self._get(self._actor.refresh.remote())
-        return info
+        return self._heard(self._get(self._actor.refresh.remote()))
 
     def stop(self) -> None:
-        """End the actor for good; what it learned stays beside the root."""
-        ray.kill(self._actor, no_restart=True)
+        """End the actor and its planners for good; what it learned stays beside the root."""
+        for actor in (self._actor, *found_planners(self._root)):
+            ray.kill(actor, no_restart=True)
+
+    def _turn(self, asked: Mapping[str, Any]) -> list[int]:
+        """Return whom to ask, and whom if that one is gone; what was left out, the first one remembers."""
+        return [0] if asked.get("task_id") is not None else self._spread.turn()
+
+    def _put(self, place: int, asked: Mapping[str, Any]) -> Any:
+        return self._planning[place].recommend.remote(asked, self._version)
+
+    def _another(self, place: int, others: Sequence[int], err: SurrogateUnavailableError) -> int:
+        """Return whom to ask instead of one that is gone; who is late only is waited for no second time."""
+        if not others or not isinstance(err.__cause__, RayActorError):
+            raise err
+        self._spread.set_aside(place)
+        return others[0]
+
+    def _heard(self, info: dict[str, Any]) -> dict[str, Any]:
+        self._version = max(self._version, info["version"])
+        return info
 
     def _get(self, reference: Any) -> Any:
         try:

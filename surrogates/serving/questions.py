@@ -141,9 +141,14 @@ def key_of(asked: Mapping[str, Any]) -> str:
 
 
 def encode_answer(plan: Plan, *, version: int, learned_at: str) -> bytes:
-    """Return an answer as JSON."""
+    """Return an answer as JSON, its version first: see ``version_of``."""
     content = {"version": version, "learned_at": learned_at, "plan": plan.as_dict()}
-    return json.dumps(content, default=_plain).encode()
+    return _ENCODER.encode(content).encode()
+
+
+def version_of(body: bytes) -> int:
+    """Return the version of an answer that ``encode_answer`` wrote; the rest of it is not read."""
+    return int(body[body.index(b":") + 1 : body.index(b",")])
 
 
 def decode(kind: str, body: bytes) -> Answer:
@@ -176,6 +181,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"a {type(value).__name__} is not plain")
+
+
+_ENCODER = json.JSONEncoder(default=_plain, check_circular=False, separators=(",", ":"))
+"""Of answers, which hold no circles: looking for them takes a tenth of the encoding."""
 
 
 def _are_numbers(value: Any) -> bool:

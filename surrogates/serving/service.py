@@ -4,28 +4,23 @@ Lifetime: made by the actor, dies with it. What was learned outlives both: it st
 was learned from, and the next service answers from it at once.
 """
 
-import json
 import logging
 import os
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.contracts import Config, CorruptLedgerError, NothingLearnedError, OrchestrationError
 from orchestrator.metadataset.layout import RootLayout
-from surrogates.serving.questions import ERRORS, KINDS, PLAN, checked, encode_answer, key_of
+from surrogates.serving.answering import Answering, packed_error
+from surrogates.serving.questions import ERRORS, KINDS
 from surrogates.serving.refit import Refit, RefitFailedError, Refitted, refit_aside
-from surrogates.serving.saved import SavedState, SavedStateError, drop_old, load, state_folder, versions
+from surrogates.serving.saved import SavedStateError, drop_old
 from surrogates.serving.sources import count_rows
 
-ELSEWHERE = "elsewhere"
-"""Kind of the answer to a question that takes a fit: to be put to ``recommend_leaving_out``."""
-_MOST_ANSWERS = 1024
-"""Answers that are kept, of the state in service only; about 10 kB each. The oldest goes first."""
 _REFIT_ERRORS: tuple[type[OrchestrationError], ...] = (*ERRORS, SavedStateError, RefitFailedError)
 
 logger = logging.getLogger(__name__)
@@ -43,16 +38,6 @@ class Following:
     """At least, from the end of one to the start of the next."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Current:
-    """What answers, swapped as a whole."""
-
-    version: int
-    state: SavedState
-    task_ids: frozenset[str]
-    answers: OrderedDict[str, bytes]
-
-
 class SurrogateService:
     """Answers for one root. One thread at a time may ``recommend``, and beside it one may learn.
 
@@ -61,47 +46,59 @@ class SurrogateService:
             so until a refresh finds something.
         following: When ``follow`` finds growth worth it.
         refit: What learns; by default another process.
+        announced: Called when a newer state stands on disk, before it answers here.
+        settled: Called after a state was taken into service.
     """
 
-    def __init__(self, root: str, *, following: Following | None = None, refit: Refit = refit_aside) -> None:
-        self._root, self._refit = Path(root), refit
+    def __init__(
+        self,
+        root: str,
+        *,
+        following: Following | None = None,
+        refit: Refit = refit_aside,
+        announced: Callable[[], object] = lambda: None,
+        settled: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._root, self._refit, self._announced = Path(root), refit, announced
         self._following = following or Following()
         self._states = RootLayout(self._root).surrogate_dir
-        self._current: _Current | None = None
+        self._answering = Answering(self._states, settled=settled)
         self._error: OrchestrationError | None = None
         self._last: Refitted | None = None
-        self._refused_states: list[str] = []
         self._looked_at = 0
         self._ended_s = -float("inf")
         self._refreshing = threading.Lock()
-        self._take_saved()
-        if self._current is None:
+        self._answering.take_newest()
+        if self._answering.current is None:
             self.refresh()
+        else:
+            self._looked_at = self._answering.current.state.learned.rows
 
-    def recommend(self, asked: Mapping[str, Any]) -> tuple[str, bytes]:
+    def recommend(self, asked: Mapping[str, Any], at_least: int = 0) -> tuple[str, bytes]:
         """Answer a question.
 
         Args:
             asked: As ``questions.question`` puts it together.
+            at_least: A version that the caller has had an answer from.
 
         Returns:
             Kind and body for ``questions.decode``; or ``ELSEWHERE`` and nothing, if the question is about a
             task that was learned from, and has not been answered yet.
         """
-        return self._answer(asked, leaving_out=False)
+        return self._answer(asked, at_least=at_least, leaving_out=False)
 
-    def recommend_leaving_out(self, asked: Mapping[str, Any]) -> tuple[str, bytes]:
+    def recommend_leaving_out(self, asked: Mapping[str, Any], at_least: int = 0) -> tuple[str, bytes]:
         """Answer a question about any task, also one whose own results must be left out, by a fit."""
-        return self._answer(asked, leaving_out=True)
+        return self._answer(asked, at_least=at_least, leaving_out=True)
 
     def candidates(self) -> list[Config]:
         """Return the configs that are chosen from where a question names none."""
-        current = self._current
+        current = self._answering.current
         return [] if current is None else [dict(config) for config in current.state.recommender.pool.configs]
 
     def info(self) -> dict[str, Any]:
         """Return what answers, what it was learned from, and how the last learning ended; plain values."""
-        current, last = self._current, self._last
+        current, last = self._answering.current, self._last
         meta = None if current is None else current.state.recommender.meta
         learned = None if current is None else current.state.learned
         return {
@@ -118,7 +115,7 @@ class SurrogateService:
             "rows_learned": 0 if learned is None else learned.rows,
             "is_refitting": self._refreshing.locked(),
             "last_refit": None if last is None else asdict(last),
-            "refused_states": list(self._refused_states),
+            "refused_states": list(self._answering.refused),
             "following": asdict(self._following),
             "error": None if self._error is None else _named(self._error),
         }
@@ -131,7 +128,7 @@ class SurrogateService:
             learned.
         """
         with self._refreshing:
-            current = self._current
+            current = self._answering.current
             try:
                 self._looked_at = count_rows(self._root)
                 if current is None or self._looked_at != current.state.learned.rows:
@@ -162,42 +159,11 @@ class SurrogateService:
         self.refresh()
         return True
 
-    def _answer(self, asked: Mapping[str, Any], *, leaving_out: bool) -> tuple[str, bytes]:
-        current = self._current
-        try:
-            if current is None:
-                raise (
-                    self._error if isinstance(self._error, ERRORS) else NothingLearnedError(str(self._error))
-                )
-            given = checked(asked)
-            key = key_of(given)
-            found = current.answers.get(key)
-            if found is not None:
-                return PLAN, found
-            if not leaving_out and given.get("task_id") in current.task_ids:
-                return ELSEWHERE, b""
-            arguments = dict(given)
-            plan = current.state.recommender.plan(
-                arguments.pop("features"), arguments.pop("budget_s"), **arguments
-            )
-        except ERRORS as err:
-            return type(err).__name__, json.dumps([str(field) for field in err.args]).encode()
-        body = encode_answer(plan, version=current.version, learned_at=current.state.learned.learned_at)
-        current.answers[key] = body
-        if len(current.answers) > _MOST_ANSWERS:
-            current.answers.popitem(last=False)
-        return PLAN, body
-
-    def _take_saved(self) -> None:
-        """Answer from the newest state on disk that can be used."""
-        for version in reversed(versions(self._states)):
-            try:
-                self._put_in_service(version)
-            except SavedStateError as err:
-                logger.warning("saved state not used root=%s reason=%s", self._root, err)
-                self._refused_states.append(str(err))
-            else:
-                return
+    def _answer(self, asked: Mapping[str, Any], *, at_least: int, leaving_out: bool) -> tuple[str, bytes]:
+        if self._answering.current is None:
+            why = self._error if isinstance(self._error, ERRORS) else NothingLearnedError(str(self._error))
+            return packed_error(why)
+        return self._answering.recommend(asked, at_least=at_least, leaving_out=leaving_out)
 
     def _take(self, refitted: Refitted) -> None:
         self._last = refitted
@@ -205,14 +171,9 @@ class SurrogateService:
         if refitted.version is None:
             logger.warning("surrogate kept root=%s reason=%s", self._root, refitted.verdict.reason)
             return
-        self._put_in_service(refitted.version)
+        self._announced()
+        self._answering.take(refitted.version)
         drop_old(self._states)
-
-    def _put_in_service(self, version: int) -> None:
-        state = load(state_folder(self._states, version))
-        task_ids = frozenset(task.task_id for task in state.recommender.meta.tasks)
-        self._current = _Current(version, state, task_ids, OrderedDict())
-        self._looked_at = state.learned.rows
 
 
 def raise_error(error: Mapping[str, Any]) -> None:

@@ -28,6 +28,7 @@ def samples(draw: st.DrawFn) -> Samples:
     return Samples(goodness=goodness, weights=weights, cost_s=cost_s, factors=rng.lognormal(0.0, 0.5, count))
 
 
+@settings(deadline=None)
 @given(samples(), st.floats(1.0, 50.0), st.integers(1, 10))
 def test_plan_keeps_within_the_budget_and_a_candidate_named_again_is_continued(
     what: Samples, times: float, most: int

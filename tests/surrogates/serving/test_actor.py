@@ -1,5 +1,6 @@
 """The actor on a real, local Ray, and the HTTP server before it."""
 
+import itertools
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -17,11 +19,13 @@ from orchestrator.contracts import InputError, NothingLearnedError
 from orchestrator.metadataset.layout import RootLayout
 from surrogates.data.store import read_meta
 from surrogates.recommender import Recommender
+from surrogates.serving.actor import NAMESPACE, actor_name, found_planners
+from surrogates.serving.answering import ELSEWHERE
 from surrogates.serving.client import SurrogateClient
 from surrogates.serving.http import build_app
 from surrogates.serving.http_client import HttpSurrogateClient
 from surrogates.serving.http_server import running
-from surrogates.serving.questions import SurrogateUnavailableError, question
+from surrogates.serving.questions import Answer, SurrogateUnavailableError, decode, question
 from surrogates.serving.service import Following
 from tests.surrogates.roots import SPACE_JSON, write_root
 
@@ -48,7 +52,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(root: Path) -> Iterator[SurrogateClient]:
     with pytest.raises(InputError, match=r"no surrogate serves .*; start it with `foretune serve"):
         SurrogateClient.connect(root)
-    serving = SurrogateClient.serve(root, following=Following(every_s=0.2, apart_s=0.0, growth=0.1))
+    often = Following(every_s=0.2, apart_s=0.0, growth=0.1)
+    serving = SurrogateClient.serve(root, following=often, planners=2)
     yield SurrogateClient.connect(root / ".." / root.name)
     serving.stop()
 
@@ -80,6 +85,73 @@ def test_actor_answers_as_the_recommender_does_and_its_errors_arrive_as_ours(
 def test_actor_leaves_out_the_task_that_is_asked_about(client: SurrogateClient) -> None:
     assert client.recommend(FEATURES, 30.0, task_id="task-0").learned_from.tasks == 2
     assert all(choice.config in client.candidates() for choice in client.recommend(FEATURES, 30.0).choices)
+
+
+def everyone(root: Path) -> list[Any]:
+    """All who plan for a root."""
+    import ray  # not above: it would be set up before `cluster.connection` says how
+
+    return [ray.get_actor(actor_name(root), namespace=NAMESPACE), *found_planners(root)]
+
+
+def answers_of_everyone(root: Path, budget_s: float) -> list[Answer]:
+    import ray
+
+    asked = question(FEATURES, budget_s)
+    return [decode(*ray.get(one.recommend.remote(asked))) for one in everyone(root)]
+
+
+def test_planners_answer_alike_with_the_same_version(root: Path, client: SurrogateClient) -> None:
+    first, second = answers_of_everyone(root, 31.0)
+    assert first == second
+    assert client.info()["planners"] == 2
+    assert {client.ask(question(FEATURES, 31.0)).version for _ in range(4)} == {first.version}
+
+
+def test_planner_leaves_questions_about_past_tasks_to_the_one_that_learns(
+    root: Path, client: SurrogateClient
+) -> None:
+    import ray
+
+    asked = question(FEATURES, 30.0, task_id="task-1")
+    (planner,) = found_planners(root)
+    assert ray.get(planner.recommend.remote(asked)) == (ELSEWHERE, b"")
+    assert client.ask(asked).plan.learned_from.tasks == 2
+
+
+def test_killed_planner_is_survived_by_callers_without_an_error(root: Path, client: SurrogateClient) -> None:
+    (planner,) = found_planners(root)
+    killed, stop, budgets = pid_of(planner), threading.Event(), itertools.count(100)
+
+    def ask() -> int:
+        answered = 0
+        while not stop.is_set():
+            client.recommend(FEATURES, float(next(budgets)))
+            answered += 1
+        return answered
+
+    with ThreadPoolExecutor(2) as callers:
+        asking = [callers.submit(ask) for _ in range(2)]
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while pid_of(planner) in (None, killed) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        stop.set()
+        assert all(done.result() > 0 for done in asking)
+    assert pid_of(planner) not in (None, killed)
+    first, second = answers_of_everyone(root, 32.0)
+    assert first == second
+
+
+def pid_of(planner: Any) -> int | None:
+    import ray
+    from ray.exceptions import RayActorError
+
+    try:
+        return int(ray.get(planner.pid.remote(), timeout=30))
+    except RayActorError:
+        return None
 
 
 def test_http_gives_the_actors_own_answers(client: SurrogateClient, web: HttpSurrogateClient) -> None:
@@ -191,25 +263,60 @@ def test_answers_go_on_while_the_actor_follows_its_growing_root(root: Path, clie
     assert versions == sorted(versions)
     assert {before, before + 1} <= set(versions)
     assert client.recommend(FEATURES, 30.0).learned_from.tasks == 4
-    assert SurrogateClient.serve(root).info()["pid"] == client.info()["pid"]
+    assert SurrogateClient.serve(root, planners=1).info()["pid"] == client.info()["pid"]
+    assert client.info()["planners"] == 2
+
+
+def test_after_a_refresh_nobody_answers_with_an_older_version_than_announced(
+    root: Path, client: SurrogateClient
+) -> None:
+    before = client.info()["version"]
+    write_root(root, tasks=1, configs=5, first_task=8)
+    announced = client.refresh()["version"]
+    assert announced > before
+    assert {answer.version for answer in answers_of_everyone(root, 33.0)} == {announced}
 
 
 def test_killed_actor_comes_back_and_answers_the_same_from_what_it_saved(
-    client: SurrogateClient, web: HttpSurrogateClient
+    root: Path, client: SurrogateClient, web: HttpSurrogateClient
 ) -> None:
     before = client.ask(question(FEATURES, 30.0))
     killed = client.info()["pid"]
     os.kill(killed, signal.SIGKILL)
+    assert client.ask(question(FEATURES, 30.0)) == before  # the other planner's answer
     deadline = time.monotonic() + 60
     while True:
         try:
-            assert client.ask(question(FEATURES, 30.0)) == before
+            assert client.info()["pid"] != killed
             break
         except SurrogateUnavailableError:
             assert time.monotonic() < deadline
             time.sleep(0.2)
-    assert client.info()["pid"] != killed
+    assert [answer.plan for answer in answers_of_everyone(root, 30.0)] == [before.plan] * 2
     assert web.ask(question(FEATURES, 30.0)) == before
+
+
+def test_stop_ends_everyone(tmp_path: Path) -> None:
+    import ray
+    from ray.exceptions import RayActorError
+
+    write_root(tmp_path, tasks=2, configs=4)
+    serving = SurrogateClient.serve(tmp_path, planners=2)
+    everyone_there = everyone(tmp_path)
+    assert len(everyone_there) == 2
+    serving.stop()
+    for one in everyone_there:
+        with pytest.raises(RayActorError):
+            ray.get(one.recommend.remote(question(FEATURES, 30.0)), timeout=30)
+    with pytest.raises(InputError, match="no surrogate serves"):
+        connect_when_gone(tmp_path)
+    assert not found_planners(tmp_path)
+
+
+@pytest.mark.parametrize("planners", [0, 5])
+def test_number_of_planners_that_can_not_be_is_refused(root: Path, planners: int) -> None:
+    with pytest.raises(InputError, match=rf"planners must be in \[1, 4\], got {planners}"):
+        SurrogateClient.serve(root, planners=planners)
 
 
 def test_root_with_nothing_to_learn_leaves_no_actor(tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ from orchestrator.metadataset.verify import verify
 from surrogates.data.store import read_meta, write_tables
 from surrogates.recommender import Recommender
 from surrogates.serving import saved
+from surrogates.serving.answering import ELSEWHERE
 from surrogates.serving.comparison import Verdict
 from surrogates.serving.questions import Answer, decode, question
 from surrogates.serving.refit import RefitFailedError, Refitted, refit, refit_aside
-from surrogates.serving.service import ELSEWHERE, Following, SurrogateService, raise_error
+from surrogates.serving.service import Following, SurrogateService, raise_error
 from tests.surrogates.roots import SPACE_JSON, write_root
 from tests.surrogates.synthetic import World, make
 
