@@ -84,6 +84,7 @@ def measuring_aside(
                 yield wait
             finally:
                 process.kill()
+                process.wait()  # leaving by Ctrl-C would wait for a quarter of a second only
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
