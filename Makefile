@@ -36,7 +36,7 @@ $(PEERS): $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
 	@touch $@
 
-quickstart: $(STAMP)  ## the whole story in one command, about four minutes on two cores
+quickstart: $(STAMP)  ## the whole story in one command, about two minutes on two cores
 	$(BIN)/foretune quickstart
 
 test: $(STAMP) $(PEERS) $(MOTO)  ## all tests that need neither a GPU nor patience
