@@ -31,7 +31,7 @@ from surrogates.data.normalisation import Array
 from surrogates.data.score_table import ScoreTable, build_table
 from surrogates.effects import Effect, effects
 from surrogates.metadataset import MetaDataset
-from surrogates.models.boosting import ROUNDS, task_folds
+from surrogates.models.boosting import ROUNDS, task_folds, tree_parameters
 
 TASKS, CONFIGS = "tasks and configs", "configs"
 TRUSTED_R2 = 0.1
@@ -278,18 +278,6 @@ def _grid_configs(count: int, seed: int) -> NDArray[np.int64]:
 
 
 def _fit(inputs: Array, scores: Array, rounds: int, leaf: int, seed: int) -> lightgbm.Booster:
-    parameters = {
-        "objective": "regression",
-        "num_leaves": 15,
-        "learning_rate": 0.1,
-        "min_data_in_leaf": min(leaf, max(1, len(inputs) // 4)),
-        "min_data_in_bin": 1,
-        "feature_fraction": 0.8,
-        "lambda_l2": 1.0,
-        "seed": seed,
-        "num_threads": 1,
-        "deterministic": True,
-        "force_row_wise": True,
-        "verbosity": -1,
-    }
+    least = min(leaf, max(1, len(inputs) // 4))
+    parameters = tree_parameters("regression", least_in_leaf=least, seed=seed)
     return lightgbm.train(parameters, lightgbm.Dataset(inputs, scores, params=parameters), rounds)

@@ -1,5 +1,7 @@
 """LightGBM, held still: one thread, fixed seeds and layout."""
 
+from typing import Any
+
 import lightgbm
 import numpy as np
 from numpy.typing import NDArray
@@ -26,21 +28,8 @@ class Booster:
     def __init__(
         self, inputs: Array, targets: Array, *, objective: str = "regression", rounds: int, seed: int
     ) -> None:
-        parameters = {
-            "objective": objective,
-            "num_leaves": 15,
-            "learning_rate": 0.1,
-            "min_data_in_leaf": max(_FEWEST_IN_LEAF, min(20, len(inputs) // 50)),
-            "min_data_in_bin": 1,
-            "feature_fraction": 0.8,
-            "lambda_l2": 1.0,
-            "seed": seed,
-            "num_threads": 1,
-            "deterministic": True,
-            # LightGBM otherwise times both layouts and takes the faster, which changes sums in the last bit.
-            "force_row_wise": True,
-            "verbosity": -1,
-        }
+        least = max(_FEWEST_IN_LEAF, min(20, len(inputs) // 50))
+        parameters = tree_parameters(objective, least_in_leaf=least, seed=seed)
         data = lightgbm.Dataset(inputs, targets, params=parameters)
         self._booster = lightgbm.train(parameters, data, num_boost_round=rounds)
 
@@ -73,6 +62,34 @@ class Booster:
         """
         dumped = self._booster.dump_model(num_iteration=rounds or -1)
         return LeafTable.of([tree["tree_structure"] for tree in dumped["tree_info"]], leading, rows)
+
+
+def tree_parameters(objective: str, *, least_in_leaf: int, seed: int) -> dict[str, Any]:
+    """Return LightGBM's parameters for trees that come out the same every time.
+
+    Args:
+        objective: LightGBM's name: ``regression`` or ``binary``.
+        least_in_leaf: Rows that a leaf holds at least.
+        seed: The same seed and data give the same trees.
+
+    Returns:
+        The parameters, the number of trees aside.
+    """
+    return {
+        "objective": objective,
+        "num_leaves": 15,
+        "learning_rate": 0.1,
+        "min_data_in_leaf": least_in_leaf,
+        "min_data_in_bin": 1,
+        "feature_fraction": 0.8,
+        "lambda_l2": 1.0,
+        "seed": seed,
+        "num_threads": 1,
+        "deterministic": True,
+        # LightGBM otherwise times both layouts and takes the faster, which changes sums in the last bit.
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
 
 
 def task_folds(tasks: int, most: int, *, seed: int) -> list[NDArray[np.int64]]:
