@@ -50,8 +50,7 @@ class Source:
     """The journal; empty of tables."""
     trials: pd.DataFrame
     """A row a trial, those under way too: trial_id, task_id, task, config_id, seed, outcome, is_failure,
-    epochs,
-    cost_s, and of a root finished_at, error, device, provenance."""
+    epochs, and of a root finished_at, error, device, provenance."""
     points: pd.DataFrame
     """A row a point whose value is finite, by trial and epoch: trial_id, epoch, value, loss (minimised),
     cost_s,
@@ -152,10 +151,7 @@ def _root_points(
 
 def _root_trials(trials: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
     """Return the trials that have ended, and those that have points only."""
-    ended = trials.assign(
-        is_failure=trials["outcome"].isin([*map(str, FAILURES), str(Outcome.FAILED)]),
-        cost_s=(trials["train_s"] + trials["eval_s"]).astype(float),
-    )
+    ended = trials.assign(is_failure=trials["outcome"].isin([*map(str, FAILURES), str(Outcome.FAILED)]))
     left = points[~points["trial_id"].isin(trials["trial_id"])]
     if left.empty:
         return ended
@@ -164,7 +160,6 @@ def _root_trials(trials: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
         config_id=("config_id", "first"),
         seed=("seed", "first"),
         epochs=("epoch", "max"),
-        cost_s=("cost_s", "sum"),
     )
     living = living.reset_index().assign(outcome=UNDER_WAY, is_failure=False)
     return living if ended.empty else pd.concat([ended, living], ignore_index=True)
