@@ -3,16 +3,18 @@
 Whoever serves a root creates the first; it outlives that driver and dies with the cluster, or when it is told
 to. It alone learns and follows the root, and it creates the planners beside it, which answer from the states
 that it saved. Ray restarts each of them wherever it died, and it goes on from what stands beside the root;
-Ray repeats no call. In each one thread plans: more of them would only fight for Python's lock. In the first,
-questions that take a fit have a thread of their own, and so have those about the service itself, so that
-neither waits for the other.
+Ray repeats no call. Callers of the same node are answered on a socket, without Ray (``near``). In each one
+thread plans at a time: more of them would only fight for Python's lock. In the first, questions that take a
+fit have a thread of their own, and so have those about the service itself, so that neither waits for the
+other.
 """
 
 import gc
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from orchestrator.contracts import Config, digest
 from orchestrator.metadataset.layout import RootLayout
 from surrogates.serving.answering import Answering
+from surrogates.serving.near import NearServer, socket_path
 from surrogates.serving.service import Following, SurrogateService
 
 NAMESPACE = "foretune"
@@ -43,10 +46,13 @@ class _Planner:
     def __init__(self, root: str) -> None:
         self._answering = Answering(RootLayout(Path(root)).surrogate_dir, settled=_spare_the_collector)
         self._answering.take_newest()
+        self._planning = threading.Lock()
+        _serve_near(self.recommend)
 
     @ray.method(concurrency_group="planning")
     def recommend(self, asked: Mapping[str, Any], at_least: int = 0) -> tuple[str, bytes]:
-        return self._answering.recommend(asked, at_least=at_least)
+        with self._planning:
+            return self._answering.recommend(asked, at_least=at_least)
 
     def take_newest(self) -> int:
         return self._answering.take_newest()
@@ -66,10 +72,13 @@ class _FollowingService:
         )
         self._every_s = policy.every_s
         threading.Thread(target=self._follow, name="follow", daemon=True).start()
+        self._planning = threading.Lock()
+        _serve_near(self.recommend)
 
     @ray.method(concurrency_group="planning")
     def recommend(self, asked: Mapping[str, Any], at_least: int = 0) -> tuple[str, bytes]:
-        return self._service.recommend(asked, at_least)
+        with self._planning:
+            return self._service.recommend(asked, at_least)
 
     @ray.method(concurrency_group="leaving_out")
     def recommend_leaving_out(self, asked: Mapping[str, Any], at_least: int = 0) -> tuple[str, bytes]:
@@ -104,7 +113,7 @@ class _FollowingService:
         _let_take_newest(made, _START_S)
 
     def _tell_planners(self) -> None:
-        _let_take_newest(found_planners(self._root), _TELL_S)
+        _let_take_newest(list(found_planners(self._root).values()), _TELL_S)
 
     def _follow(self) -> None:
         pause = threading.Event()
@@ -138,15 +147,26 @@ def planner_name(root: Path | str, place: int) -> str:
     return f"{actor_name(root)}-planner-{place}"
 
 
-def found_planners(root: Path | str) -> list[Any]:
-    """Return the handles of the planners beside a root's surrogate."""
-    found = []
+def near_path(name: str) -> Path:
+    """Return where the actor of a name answers callers of this process's node, if it runs on that node."""
+    return socket_path(f"{ray.get_runtime_context().get_node_id()} {name}")
+
+
+def found_planners(root: Path | str) -> dict[str, Any]:
+    """Return the handles, by name, of the planners beside a root's surrogate."""
+    found = {}
     for place in range(1, MOST_PLANNERS):
-        try:
-            found.append(ray.get_actor(planner_name(root, place), namespace=NAMESPACE))
-        except ValueError:
-            continue
+        name = planner_name(root, place)
+        with suppress(ValueError):
+            found[name] = ray.get_actor(name, namespace=NAMESPACE)
     return found
+
+
+def _serve_near(answer: Callable[[Mapping[str, Any], int], tuple[str, bytes]]) -> None:
+    """Answer callers of this node without Ray too."""
+    name = ray.get_runtime_context().get_actor_name()
+    if name is not None:
+        NearServer.start(near_path(name), answer)
 
 
 def _let_take_newest(planners: list[Any], timeout_s: float) -> None:

@@ -2,22 +2,34 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError
 
 from orchestrator.contracts import Config, InputError
-from surrogates.serving.actor import MOST_PLANNERS, NAMESPACE, SurrogateActor, actor_name, found_planners
+from surrogates.serving.actor import (
+    MOST_PLANNERS,
+    NAMESPACE,
+    SurrogateActor,
+    actor_name,
+    found_planners,
+    near_path,
+)
 from surrogates.serving.answering import ELSEWHERE
 from surrogates.serving.asking import Caller
+from surrogates.serving.near import NearCaller, Reply
 from surrogates.serving.questions import PLAN, Answer, SurrogateUnavailableError, decode, version_of
 from surrogates.serving.service import Following, raise_error
 from surrogates.serving.spread import Spread
 
 _TIMEOUT_S = 300.0
+_MOST_RELAYED = 32
+"""Questions that one client relays at a time; more wait."""
 
 
 class SurrogateClient(Caller):
@@ -29,15 +41,24 @@ class SurrogateClient(Caller):
     Args:
         root: The root's folder.
         actor: The actor's handle.
-        planners: Handles of the planners beside it.
+        planners: Handles, by name, of the planners beside it.
         timeout_s: Longest wait for an answer.
     """
 
     def __init__(
-        self, root: Path | str, actor: Any, planners: Sequence[Any] = (), *, timeout_s: float = _TIMEOUT_S
+        self,
+        root: Path | str,
+        actor: Any,
+        planners: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        timeout_s: float = _TIMEOUT_S,
     ) -> None:
         self._root, self._actor, self._timeout_s = str(root), actor, timeout_s
-        self._planning = (actor, *planners)
+        self._planning = (actor, *planners.values())
+        self._near = [
+            NearCaller(near_path(name), timeout_s=timeout_s) for name in (actor_name(root), *planners)
+        ]
+        self._relaying = ThreadPoolExecutor(_MOST_RELAYED, thread_name_prefix="relay")
         self._spread = Spread(len(self._planning))
         self._version = 0
 
@@ -103,33 +124,23 @@ class SurrogateClient(Caller):
 
     def ask(self, asked: Mapping[str, Any]) -> Answer:
         """Put a question that ``questions.question`` put together; raises as ``recommend``."""
-        place, *others = self._turn(asked)
-        try:
-            kind, body = self._get(self._put(place, asked))
-        except SurrogateUnavailableError as err:
-            kind, body = self._get(self._put(self._another(place, others, err), asked))
-        if kind == ELSEWHERE:
-            kind, body = self._get(self._actor.recommend_leaving_out.remote(asked, self._version))
-        answer = decode(kind, body)
+        answer = decode(*self._reply(asked))
         self._version = max(self._version, answer.version)
         return answer
 
     async def relay(self, asked: Mapping[str, Any]) -> tuple[str, bytes]:
         """Put a question without waiting in this thread; returns what ``questions.decode`` takes."""
-        place, *others = self._turn(asked)
-        try:
-            kind, body = await self._await(self._put(place, asked))
-        except SurrogateUnavailableError as err:
-            kind, body = await self._await(self._put(self._another(place, others, err), asked))
-        if kind == ELSEWHERE:
-            kind, body = await self._await(self._actor.recommend_leaving_out.remote(asked, self._version))
+        kind, body = await asyncio.get_running_loop().run_in_executor(self._relaying, self._reply, asked)
         if kind == PLAN:
             self._version = max(self._version, version_of(body))
         return kind, body
 
     async def relay_info(self, *, timeout_s: float) -> dict[str, Any]:
         """Return ``info`` without waiting in this thread."""
-        info: dict[str, Any] = await self._await(self._actor.info.remote(), timeout_s)
+        try:
+            info: dict[str, Any] = await asyncio.wait_for(self._actor.info.remote(), timeout_s)
+        except (TimeoutError, RayActorError) as err:
+            raise self._unavailable(err, timeout_s) from err
         return info
 
     def candidates(self) -> list[Config]:
@@ -147,19 +158,39 @@ class SurrogateClient(Caller):
 
     def stop(self) -> None:
         """End the actor and its planners for good; what it learned stays beside the root."""
-        for actor in (self._actor, *found_planners(self._root)):
+        for actor in (self._actor, *found_planners(self._root).values()):
             ray.kill(actor, no_restart=True)
 
     def _turn(self, asked: Mapping[str, Any]) -> list[int]:
         """Return whom to ask, and whom if that one is gone; what was left out, the first one remembers."""
         return [0] if asked.get("task_id") is not None else self._spread.turn()
 
-    def _put(self, place: int, asked: Mapping[str, Any]) -> Any:
-        return self._planning[place].recommend.remote(asked, self._version)
+    def _reply(self, asked: Mapping[str, Any]) -> Reply:
+        """Return the answer of whose turn it is, or of the next one if that one is gone."""
+        place, *others = self._turn(asked)
+        try:
+            kind, body = self._reply_of(place, asked, has_others=bool(others))
+        except SurrogateUnavailableError as err:
+            kind, body = self._reply_of(self._another(place, others, err), asked, has_others=False)
+        if kind == ELSEWHERE:
+            kind, body = self._get(self._actor.recommend_leaving_out.remote(asked, self._version))
+        return kind, body
+
+    def _reply_of(self, place: int, asked: Mapping[str, Any], *, has_others: bool) -> Reply:
+        """Return the answer of somebody, the short way if there is one; Ray waits for those who restart."""
+        try:
+            reply = self._near[place].ask(asked, self._version)
+        except TimeoutError as err:
+            raise self._unavailable(err, self._timeout_s) from err
+        except ConnectionError as err:
+            if has_others:
+                raise self._unavailable(err, self._timeout_s) from err
+            reply = None
+        return reply or self._get(self._planning[place].recommend.remote(asked, self._version))
 
     def _another(self, place: int, others: Sequence[int], err: SurrogateUnavailableError) -> int:
         """Return whom to ask instead of one that is gone; who is late only is waited for no second time."""
-        if not others or not isinstance(err.__cause__, RayActorError):
+        if not others or not isinstance(err.__cause__, RayActorError | ConnectionError):
             raise err
         self._spread.set_aside(place)
         return others[0]
@@ -173,13 +204,6 @@ class SurrogateClient(Caller):
             return ray.get(reference, timeout=self._timeout_s)
         except (GetTimeoutError, RayActorError) as err:
             raise self._unavailable(err, self._timeout_s) from err
-
-    async def _await(self, reference: Any, timeout_s: float | None = None) -> Any:
-        longest_s = timeout_s or self._timeout_s
-        try:
-            return await asyncio.wait_for(reference, longest_s)
-        except (TimeoutError, RayActorError) as err:
-            raise self._unavailable(err, longest_s) from err
 
     def _unavailable(self, err: Exception, waited_s: float) -> SurrogateUnavailableError:
         timed_out = isinstance(err, GetTimeoutError | TimeoutError) and not isinstance(err, RayActorError)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic_core import from_json, to_json
 
 from orchestrator.contracts import (
     Config,
@@ -140,10 +141,15 @@ def key_of(asked: Mapping[str, Any]) -> str:
     return json.dumps(asked, sort_keys=True, default=_plain)
 
 
+def encode_question(asked: Mapping[str, Any], at_least: int) -> bytes:
+    """Return a question, and the version that must answer at least, as JSON; what is not plain is refused."""
+    return json.dumps([asked, at_least], default=_plain).encode()
+
+
 def encode_answer(plan: Plan, *, version: int, learned_at: str) -> bytes:
-    """Return an answer as JSON, its version first: see ``version_of``."""
-    content = {"version": version, "learned_at": learned_at, "plan": plan.as_dict()}
-    return _ENCODER.encode(content).encode()
+    """Return an answer as JSON, its version first (see ``version_of``), its plan as ``as_dict`` has it."""
+    content = {"version": version, "learned_at": learned_at, "plan": plan}
+    return to_json(content, fallback=_plain)
 
 
 def version_of(body: bytes) -> int:
@@ -166,7 +172,7 @@ def decode(kind: str, body: bytes) -> Answer:
         NothingLearnedError: There is nothing to answer from.
         CorruptLedgerError: What there is to learn from can't be read.
     """
-    content = json.loads(body)
+    content = from_json(body)
     if kind != PLAN:
         raise KINDS[kind](*content)
     return Answer(
@@ -181,10 +187,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"a {type(value).__name__} is not plain")
-
-
-_ENCODER = json.JSONEncoder(default=_plain, check_circular=False, separators=(",", ":"))
-"""Of answers, which hold no circles: looking for them takes a tenth of the encoding."""
 
 
 def _are_numbers(value: Any) -> bool:

@@ -91,7 +91,7 @@ def everyone(root: Path) -> list[Any]:
     """All who plan for a root."""
     import ray  # not above: it would be set up before `cluster.connection` says how
 
-    return [ray.get_actor(actor_name(root), namespace=NAMESPACE), *found_planners(root)]
+    return [ray.get_actor(actor_name(root), namespace=NAMESPACE), *found_planners(root).values()]
 
 
 def answers_of_everyone(root: Path, budget_s: float) -> list[Answer]:
@@ -114,13 +114,13 @@ def test_planner_leaves_questions_about_past_tasks_to_the_one_that_learns(
     import ray
 
     asked = question(FEATURES, 30.0, task_id="task-1")
-    (planner,) = found_planners(root)
+    (planner,) = found_planners(root).values()
     assert ray.get(planner.recommend.remote(asked)) == (ELSEWHERE, b"")
     assert client.ask(asked).plan.learned_from.tasks == 2
 
 
 def test_killed_planner_is_survived_by_callers_without_an_error(root: Path, client: SurrogateClient) -> None:
-    (planner,) = found_planners(root)
+    (planner,) = found_planners(root).values()
     killed, stop, budgets = pid_of(planner), threading.Event(), itertools.count(100)
 
     def ask() -> int:
