@@ -105,6 +105,7 @@ def test_a_folder_that_holds_something_is_refused_and_left_as_it_is(tmp_path: Pa
 
 
 @pytest.mark.ray
+@pytest.mark.slow  # a minute; the README's own block of it runs among the ordinary tests
 @pytest.mark.timeout(240)
 def test_a_sweep_under_kills_of_every_kind_ends_equal_to_one_left_alone(tmp_path: Path) -> None:
     terms = TortureTerms(seed=1, kills=8, nodes=2)
