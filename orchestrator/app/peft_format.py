@@ -39,7 +39,8 @@ def as_peft(
         ``base_model``, ``peft_config`` (class and arguments; none for full finetuning),
         ``training_arguments``, ``quantization_config`` where the base is quantised, and by their own names
         what neither class can say (``loraplus_lr_ratio`` is for ``peft.optimizers``). The learning-rate
-        schedule is one over ``schedule_steps``; training ends at ``max_steps``.
+        schedule is one over ``schedule_steps``; training ends at ``max_steps``. Examples are cut to
+        ``max_length_tokens``.
     """
     hyper = Hyperparameters.from_config(config)
     examples = settings.examples_per_epoch or len(task.train)
@@ -63,6 +64,7 @@ def as_peft(
             "bf16": settings.compute_dtype == "bfloat16",
         },
         "schedule_steps": horizon_steps,
+        "max_length_tokens": settings.max_length_tokens,
     }
     if hyper.quant in _QUANTISATION:
         compute = {"bnb_4bit_compute_dtype": settings.compute_dtype} if hyper.quant == "nf4" else {}

@@ -3,7 +3,7 @@
 import enum
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,8 @@ class Format(enum.StrEnum):
     """How the best single choice is printed."""
 
     PEFT = "peft"
+    AXOLOTL = "axolotl"
+    LLAMAFACTORY = "llamafactory"
 
 
 def register(app: typer.Typer) -> None:
@@ -153,13 +155,22 @@ def recommend(
         advice = recommend_by_features(features, budget_s, root=root, k=k, constraints=constraints)
     else:
         advice = ask(str(task), budget_s, root=root, k=k, constraints=constraints)
-    if isinstance(advice, Advice | PublishedDefaults) and fmt is Format.PEFT:
-        typer.echo(json.dumps(advice.as_peft(), indent=2))
+    if isinstance(advice, Advice | PublishedDefaults) and fmt is not None:
+        typer.echo(_best_choice(advice.as_peft(), fmt))
     elif as_json:
         typer.echo(json.dumps(advice.as_dict(), indent=2))
     else:
         screen().print(advice.render())
     return 0
+
+
+def _best_choice(told: dict[str, Any], fmt: Format) -> str:
+    """Return what ``as_peft`` told in a library's own form."""
+    if fmt is Format.PEFT:
+        return json.dumps(told, indent=2)
+    from orchestrator.app.trainer_formats import as_axolotl, as_llamafactory
+
+    return (as_axolotl if fmt is Format.AXOLOTL else as_llamafactory)(told).rstrip()
 
 
 def _refuse_unclear(
