@@ -146,7 +146,8 @@ def _adapter(told: Mapping[str, Any], trainer: str) -> Mapping[str, Any] | None:
     from peft import LoraConfig
 
     usual = LoraConfig()  # what as_peft leaves out as peft's default has other defaults elsewhere
-    return {name: getattr(usual, name) for name in ("r", "lora_alpha", "lora_dropout")} | adapter["arguments"]
+    usual_arguments = {name: getattr(usual, name) for name in ("r", "lora_alpha", "lora_dropout")}
+    return {**usual_arguments, **adapter["arguments"]}
 
 
 def _translate(
