@@ -267,7 +267,7 @@ class MetaDataset:
     def barren_tasks(self) -> tuple[PastTask, ...]:
         """Return the tasks on which no trial has a point and did not fail: nothing can be ranked there."""
         usable = self.trials[
-            ~self.trials["is_failure"] & self.trials["trial_id"].isin(self.points["trial_id"])
+            ~self.trials["is_failure"] & self.trials["trial_id"].isin(self.points["trial_id"].unique())
         ]
         fruitful = set(usable["task_id"])
         return tuple(task for task in self.tasks if task.task_id not in fruitful)

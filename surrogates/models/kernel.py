@@ -6,6 +6,7 @@ data. Beside predictions for a new task it tells, without fitting again, what it
 task had that task never been tried (leave-one-out in closed form, block by block).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,16 @@ class Projection:
     """Of every past task's trials, shape ``(T, P, F)``."""
     own: Array
     """Of the trials that ran the very config, shape ``(P, F)``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskLeftOut:
+    """Predictions for past tasks as if never tried; shape ``(T, C, F)``, NaN where not asked."""
+
+    with_features: Array
+    """Predicted with the task's meta-features."""
+    without_features: Array
+    """Predicted for an unknown task."""
 
 
 class KernelModel:
@@ -62,9 +73,9 @@ class KernelModel:
             self._rows[few],
             centred[few],
         )
-        kernel = self.likeness(configs[self._rows], configs[self._rows])
-        self._inverse: Array = np.linalg.inv(self._covariance(kernel)).astype(np.float64)
-        self.alpha: Array = self._inverse @ centred
+        inverse: Array = np.linalg.inv(self._covariance()).astype(np.float64)
+        self._inverse: Array | None = inverse
+        self.alpha: Array = inverse @ centred
         """Weights of the trials, shape ``(n, F)``."""
 
     def project(self, configs: Array, places: NDArray[np.int64]) -> Projection:
@@ -77,7 +88,7 @@ class KernelModel:
         Returns:
             What ``predict`` needs of them.
         """
-        return self._project(self.likeness(configs, self._configs[self._rows]), places, self.alpha)
+        return self._project(self._likeness_to_trials(configs), places, self.alpha)
 
     def predict(self, projection: Projection, features: Array | None) -> Array:
         """Predict scores on a new task.
@@ -122,61 +133,58 @@ class KernelModel:
         """
         return matern(self._encoder.scaled_squares(left, right, self.parameters.config_scales))[0]
 
-    def left_out(self, is_run: NDArray[np.bool_], *, unknown: bool = False) -> Array:
+    def left_out(self, is_run: NDArray[np.bool_]) -> TaskLeftOut:
         """Return what would have been predicted for every past task, had nothing been run there.
 
         Args:
             is_run: Where to predict, shape ``(T, C)``.
-            unknown: Whether the tasks' meta-features are left out of it.
 
         Returns:
-            Shape ``(T, C, F)``; NaN elsewhere.
+            The predictions.
         """
-        predicted = np.full((*is_run.shape, len(self.mean)), np.nan)
-        for task in range(len(is_run)):
-            self._fill(predicted, task, np.flatnonzero(is_run[task]), self._tasks == task, unknown=unknown)
-        return predicted
+        return self._left_out(is_run, lambda task: self._tasks == task)
 
-    def left_out_fresh(self, asked: NDArray[np.bool_], *, unknown: bool = False) -> Array:
+    def left_out_fresh(self, asked: NDArray[np.bool_]) -> TaskLeftOut:
         """Return what would have been predicted, had nothing been run on the task and no task run the config.
 
         Args:
             asked: Where to predict, shape ``(T, C)``; a task's configs are left out together.
-            unknown: Whether the tasks' meta-features are left out of it.
 
         Returns:
-            Shape ``(T, C, F)``; NaN elsewhere.
+            The predictions.
         """
-        predicted = np.full((*asked.shape, len(self.mean)), np.nan)
-        for task, configs in enumerate(asked):
-            without = (self._tasks == task) | configs[self._rows]
-            self._fill(predicted, task, np.flatnonzero(configs), without, unknown=unknown)
-        return predicted
+        return self._left_out(asked, lambda task: (self._tasks == task) | asked[task][self._rows])
 
-    def _fill(
-        self,
-        predicted: Array,
-        task: int,
-        asked: NDArray[np.int64],
-        without: NDArray[np.bool_],
-        *,
-        unknown: bool,
-    ) -> None:
-        """Predict a past task's configs from all trials but those left out."""
-        if not asked.size:
-            return
-        kept = self._alpha_without(without)
-        kernel = self.likeness(self._configs[asked], self._configs[self._rows])
-        told = self.told(None if unknown else self._features[task])
-        predicted[task, asked] = self._combined(self._project(kernel, asked, kept), told)
+    def settle(self) -> None:
+        """Forget what only leaving out needs: most of what a model of many trials takes, on disk too."""
+        self._inverse = None
 
-    def _alpha_without(self, without: NDArray[np.bool_]) -> Array:
+    def _left_out(self, asked: NDArray[np.bool_], without: Callable[[int], NDArray[np.bool_]]) -> TaskLeftOut:
+        """Predict past tasks' configs from all trials but, task by task, those left out."""
+        if self._inverse is None:
+            raise ValueError("the model has been settled: nothing can be left out of it any more")
+        told = np.full((*asked.shape, len(self.mean)), np.nan)
+        untold = told.copy()
+        before, kernel = np.zeros(0, dtype=np.int64), np.zeros((0, 0))
+        for task, wanted in enumerate(asked):
+            configs = np.flatnonzero(wanted)
+            if not configs.size:
+                continue
+            if not np.array_equal(configs, before):  # tasks that ran the same ones share it
+                before, kernel = configs, self._likeness_to_trials(self._configs[configs])
+            kept = self._alpha_without(without(task), self._inverse)
+            projection = self._project(kernel, configs, kept)
+            told[task, configs] = self._combined(projection, self.told(self._features[task]))
+            untold[task, configs] = self._combined(projection, self.told(None))
+        return TaskLeftOut(with_features=told, without_features=untold)
+
+    def _alpha_without(self, without: NDArray[np.bool_], inverse: Array) -> Array:
         """Return the weights as if these trials had not been run; theirs are 0."""
         out = np.flatnonzero(without)
         if not out.size:
             return self.alpha
-        solved = np.linalg.solve(self._inverse[np.ix_(out, out)], self.alpha[out])
-        kept: Array = self.alpha - self._inverse[:, out] @ solved
+        solved = np.linalg.solve(inverse[np.ix_(out, out)], self.alpha[out])
+        kept: Array = self.alpha - inverse[:, out] @ solved
         kept[out] = 0.0
         return kept
 
@@ -192,8 +200,15 @@ class KernelModel:
         common: Array = np.tensordot(weights, projection.by_task, axes=1)
         return np.asarray(self.mean + common + self.parameters.per_config * projection.own)
 
-    def _covariance(self, kernel: Array) -> Array:
+    def _likeness_to_trials(self, configs: Array) -> Array:
+        """Return how alike configs are to each trial's; worked out once for all trials of a config."""
+        used, of_trial = np.unique(self._rows, return_inverse=True)
+        return np.take(self.likeness(configs, self._configs[used]), of_trial, axis=1)
+
+    def _covariance(self) -> Array:
         learned = self.parameters
+        used, of_trial = np.unique(self._rows, return_inverse=True)
+        kernel = np.take(self._likeness_to_trials(self._configs[used]), of_trial, axis=0)
         alike = learned.task_likeness(self._features, self._features)
         between = learned.shared + learned.by_features * alike + learned.own * np.eye(len(alike))
         covariance = kernel * between[np.ix_(self._tasks, self._tasks)]

@@ -1,6 +1,7 @@
 """All that is learned from a meta-dataset: models, how far to trust them, a standing pool of candidates."""
 
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -58,15 +59,13 @@ class Knowledge:
         past = self.features.encode(told)
         encoded = encoder.encode([meta.configs[key] for key in self.table.config_ids])
         self.neighbourhood = Neighbourhood(features=past, bandwidth=learn_bandwidth(past, self.table.scores))
-        self.model = PerformanceModel(encoded, past, self.table, seed=seed)
-        self.kernel = KernelModel(encoder, encoded, past, self.table.scores, seed=seed)
-        seconds = self.table.full_cost_s
-        if Part.COST in self.without:
-            seconds = np.where(np.isnan(seconds), np.nan, _row_means(seconds))
-        self.costs = CostModel(encoder, encoded, past, seconds, self.table.cost_shape, seed=seed)
-        self.failures = FailureModel(encoded, past, self.table.failure_shares, seed=seed)
-        self.blend = self._learn_blend(past)
-        self.unknown_blend = self._learn_blend(None)
+        # LightGBM lets Python work meanwhile, and so do numpy's larger sums: two cores help.
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            trees = beside.submit(self._learn_trees, encoded, past)
+            self.kernel = KernelModel(encoder, encoded, past, self.table.scores, seed=seed)
+            self.costs = self._learn_costs(encoder, encoded, past)
+            self.model, self.failures = trees.result()
+        self.blend, self.unknown_blend = self._learn_blends(past)
         alike = self.kernel.likeness(encoded, encoded)
         carrier = Carrier.fitted(self.blend.deviations, alike)
         unknown_carrier = Carrier.fitted(self.unknown_blend.deviations, alike)
@@ -91,6 +90,16 @@ class Knowledge:
         self.evidence = Evidence(meta, self.table)
         self.readings = Readings.of(self.table.scales)
 
+    def _learn_trees(self, encoded: Array, past: Array) -> tuple[PerformanceModel, FailureModel]:
+        model = PerformanceModel(encoded, past, self.table, seed=self.seed)
+        return model, FailureModel(encoded, past, self.table.failure_shares, seed=self.seed)
+
+    def _learn_costs(self, encoder: ConfigEncoder, encoded: Array, past: Array) -> CostModel:
+        seconds = self.table.full_cost_s
+        if Part.COST in self.without:
+            seconds = np.where(np.isnan(seconds), np.nan, _row_means(seconds))
+        return CostModel(encoder, encoded, past, seconds, self.table.cost_shape, seed=self.seed)
+
     def _learn_margin(self, blend: Blend, carried: Array) -> float:
         """Learn how wide intervals have to be with a blend's predictions."""
         return learn_margin(
@@ -101,28 +110,48 @@ class Knowledge:
             nominal=INTERVAL,
         )
 
-    def _learn_blend(self, past: Array | None) -> Blend:
+    def _learn_blends(self, past: Array) -> tuple[Blend, Blend]:
         """Set what every model would have said of past tasks against what they turned out to be.
 
         Args:
-            past: Their encoded meta-features; None: as if nothing had been known of each task left out.
+            past: Their encoded meta-features.
+
+        Returns:
+            The blend, and that for tasks whose meta-features are not believed: as if nothing had been known
+            of each task left out.
+        """
+        rows, table = self.model.left_out, self.table
+        asked = np.zeros(table.is_run.shape, dtype=bool)
+        asked[rows.task[rows.is_fresh], rows.config[rows.is_fresh]] = True
+        fresh, seen = self.kernel.left_out_fresh(asked), self.kernel.left_out(table.is_run)
+        self.kernel.settle()
+        nowhere = np.full((len(table.task_ids),) * 2, np.nan)
+        return (
+            self._learn_blend(
+                task_distances(past, past), rows.with_features, fresh.with_features, seen.with_features
+            ),
+            self._learn_blend(nowhere, rows.without_features, fresh.without_features, seen.without_features),
+        )
+
+    def _learn_blend(self, between: Array, trees: Array, fresh: Array, seen: Array) -> Blend:
+        """Learn one blend.
+
+        Args:
+            between: Distances of the past tasks, NaN where unknown, shape ``(T, T)``.
+            trees: What the trees told of the rows, each task left out, shape ``(n,)``.
+            fresh: What the kernel model told, each task and the configs asked left out, shape ``(T, C, F)``.
+            seen: What it told, each task left out, in the same shape.
 
         Returns:
             The blend.
         """
         rows, table = self.model.left_out, self.table
         at = (rows.task, rows.config, rows.fidelity)
-        unknown = past is None
-        between = np.full((len(table.task_ids),) * 2, np.nan) if past is None else task_distances(past, past)
         weights = leave_one_out_weights(between, self.neighbourhood.bandwidth)
         means, counts = weighted_scores(weights, table.scores)
-        asked = np.zeros(table.is_run.shape, dtype=bool)
-        asked[rows.task[rows.is_fresh], rows.config[rows.is_fresh]] = True
-        as_fresh = self.kernel.left_out_fresh(asked, unknown=unknown)
-        as_seen = self.kernel.left_out(table.is_run, unknown=unknown)
         told = Told(
-            kernel=np.where(rows.is_fresh, as_fresh[at], as_seen[at]),
-            with_features=rows.without_features if unknown else rows.with_features,
+            kernel=np.where(rows.is_fresh, fresh[at], seen[at]),
+            with_features=trees,
             without_features=rows.without_features,
             record=means[at],
             behind=np.where(rows.is_fresh, 0.0, counts[at]),

@@ -68,7 +68,7 @@ def _refitted(model: KernelModel, keep: NDArray[np.bool_], task: int, configs: N
 @pytest.mark.parametrize("world", [TOLD, UNSHARED])
 def test_leaving_a_task_out_in_closed_form_is_predicting_without_its_trials(world: World) -> None:
     model, table, _, _ = learned(world)
-    told = model.left_out(table.is_run)
+    told = model.left_out(table.is_run).with_features
     for task in range(len(table.task_ids)):
         configs = np.flatnonzero(table.is_run[task])
         expected = _refitted(model, model._tasks != task, task, configs)
@@ -79,7 +79,7 @@ def test_leaving_configs_out_too_is_predicting_without_any_trial_of_theirs() -> 
     model, table, _, _ = learned(TOLD)
     asked = np.zeros(table.is_run.shape, dtype=bool)
     asked[2, 3:9] = True
-    told = model.left_out_fresh(asked)
+    told = model.left_out_fresh(asked).with_features
     keep = (model._tasks != 2) & ~np.isin(model._rows, np.arange(3, 9))
     assert np.allclose(told[2, 3:9], _refitted(model, keep, 2, np.arange(3, 9)), atol=1e-6)
     assert np.isnan(told[~asked]).all()
@@ -87,7 +87,7 @@ def test_leaving_configs_out_too_is_predicting_without_any_trial_of_theirs() -> 
 
 def test_meta_features_that_tell_make_predictions_better_than_the_average_over_tasks() -> None:
     model, table, _, _ = learned(TOLD)
-    gaps = model.left_out(table.is_run) - table.scores
+    gaps = model.left_out(table.is_run).with_features - table.scores
     averages = [
         np.delete(table.scores, task, axis=0).mean(axis=0) - table.scores[task] for task in range(len(gaps))
     ]
@@ -113,12 +113,12 @@ def test_a_task_far_from_all_is_answered_as_an_unknown_one() -> None:
 
 def test_configs_that_many_tasks_ran_are_told_closer_than_fresh_ones() -> None:
     model, table, _, _ = learned(TOLD)
-    seen = model.left_out(table.is_run)
+    seen = model.left_out(table.is_run).with_features
     fresh = np.full(seen.shape, np.nan)
     for part in range(4):
         asked = np.zeros(table.is_run.shape, dtype=bool)
         asked[:, part::4] = True
-        told = model.left_out_fresh(asked)
+        told = model.left_out_fresh(asked).with_features
         fresh[asked] = told[asked]
     assert np.nanmean((seen - table.scores) ** 2) < np.nanmean((fresh - table.scores) ** 2)
 
