@@ -1,8 +1,10 @@
 """A task measured in another process: the same numbers, the same refusals, and no process left behind."""
 
+import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from orchestrator.contracts import InputError, TrainingSettings
 from tests.support.tiny import make_task
 from workers.metafeatures import FeatureCache
-from workers.metafeatures.aside import MeasuringFailedError, measuring_aside
+from workers.metafeatures.aside import MODULE, MeasuringFailedError, measuring_aside
 from workers.models.base import load_base
 from workers.tasks.loading import load_task, save_task
 
@@ -37,6 +39,67 @@ def test_a_task_measured_aside_has_the_numbers_it_has_here(
         load_task(str(task_file)), load_base("tiny-phi3"), SETTINGS
     )
     assert {**features, TIMED: 0} == {**here, TIMED: 0}
+
+
+@pytest.mark.parametrize("source", ["worlds:machines", "worlds:towns"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_short_way_to_start_measures_what_the_ordinary_way_does(
+    source: str, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(SETTINGS, compute_dtype=dtype)
+    asked = json.dumps({"task_source": source, "base_model": "tiny-phi3", "settings": asdict(settings)})
+    monkeypatch.setenv("FORETUNE_CACHE", str(tmp_path / "short"))
+    with measuring_aside(source, "tiny-phi3", settings) as measured:
+        features = measured()
+    monkeypatch.setenv("FORETUNE_CACHE", str(tmp_path / "ordinary"))
+    ordinary = subprocess.run(
+        [sys.executable, "-m", MODULE, "--ordinary", asked], capture_output=True, text=True, check=True
+    )
+    expected = json.loads(ordinary.stdout)["features"]
+    assert {**features, TIMED: 0} == {**expected, TIMED: 0}
+
+
+def test_the_short_way_loads_no_compiler_and_nothing_distributed() -> None:
+    code = (
+        "import json, os, sys; from workers.metafeatures import aside; aside._start_shortly(); "
+        "aside.answer(json.loads(sys.argv[1])); os.write(1, json.dumps([*sys.modules]).encode()); "
+        "os._exit(0)"
+    )
+    asked = {"task_source": "worlds:machines", "base_model": "tiny-phi3", "settings": asdict(SETTINGS)}
+    ended = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(asked)], capture_output=True, text=True, check=True
+    )
+    loaded = set(json.loads(ended.stdout))
+    assert "torch._dynamo" in loaded
+    assert not loaded & {"torch._dynamo.convert_frame", "torch.distributed.tensor", "sympy", "torch._refs"}
+
+
+def test_a_short_way_that_fails_is_followed_by_the_ordinary_one(
+    task_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a torch in which something that was left aside is needed after all."""
+    monkeypatch.setenv("FORETUNE_CACHE", str(tmp_path / "cache"))
+    hook = tmp_path / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Refusing:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'transformers' and any('Deferring' in type(f).__name__ for f in sys.meta_path):\n"
+        "            raise RuntimeError('not without it')\n"
+        "sys.meta_path.insert(0, Refusing())\n"
+    )
+    monkeypatch.syspath_prepend(str(hook))
+    with measuring_aside(str(task_file), "tiny-phi3", SETTINGS) as measured:
+        features = measured()
+    assert features["train_examples"] > 0
+
+
+def test_a_process_that_is_never_asked_ends_when_its_beginner_is_gone() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", MODULE], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "{}\n")
 
 
 def test_what_is_wrong_with_a_task_is_told_as_it_would_be_here(tmp_path: Path) -> None:
