@@ -24,6 +24,7 @@ from surrogates.plan import Plan
 from workers.metafeatures.aside import measuring_aside
 from workers.models.location import EMBEDDED, ModelLocation, locate
 from workers.space import SearchSpace
+from workers.standby import Standby
 from workers.tasks.loading import load_task
 from workers.tasks.records import Task
 
@@ -102,6 +103,7 @@ def recommend(
     root: Path | None = None,
     k: int | None = None,
     constraints: Constraints | None = None,
+    standby: Standby | None = None,
 ) -> Advice:
     """Ask how to finetune on a task.
 
@@ -112,6 +114,7 @@ def recommend(
             none.
         k: At most so many choices; None: as many as are worth while.
         constraints: Further demands; their device's seconds are the budget's.
+        standby: A process that measures, begun before; None: one is begun where it is needed.
 
     Returns:
         The advice, for the base model of that sweep.
@@ -131,7 +134,7 @@ def recommend(
     base = locate(spec.base_model)
     notes = _usual_notes(chosen, base)
     with ExitStack() as running:
-        measured = running.enter_context(measuring_aside(task_source, spec.base_model, settings))
+        measured = running.enter_context(measuring_aside(task_source, spec.base_model, settings, standby))
 
         from orchestrator.app.askers import find_asker
         from surrogates.serving.questions import question

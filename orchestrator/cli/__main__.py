@@ -2,6 +2,6 @@
 
 import sys
 
-from orchestrator.cli.main import main
+from orchestrator.cli.entry import main
 
 sys.exit(main())

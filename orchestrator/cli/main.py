@@ -22,6 +22,7 @@ from orchestrator.cli import (
     tune,
 )
 from orchestrator.contracts import OrchestrationError, SweepInterruptedError
+from workers.standby import Standby
 
 EXIT_CODES = """
 Exit codes: 0 done; 1 the answer is no (verify found a fault, two sweeps differ); 2 bad input, nothing was
@@ -71,17 +72,18 @@ def _options(
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, standby: Standby | None = None) -> int:
     """Run the command line.
 
     Args:
         argv: Arguments without the program's name; None: those of the process.
+        standby: A process that can measure a task, for the command that needs one; its beginner ends it.
 
     Returns:
         The exit code; see ``foretune --help``.
     """
     try:
-        app(args=list(argv) if argv is not None else None, prog_name="foretune")
+        app(args=list(argv) if argv is not None else None, prog_name="foretune", obj=standby)
     except SystemExit as err:
         return err.code if isinstance(err.code, int) else 0
     except SweepInterruptedError as err:

@@ -81,6 +81,7 @@ def serve(
 
 
 def recommend(
+    context: typer.Context,
     budget: Annotated[str, typer.Option(help="What may be spent on training, such as 60s, 45m or 5h.")],
     task: Annotated[
         str | None,
@@ -154,7 +155,7 @@ def recommend(
     elif features is not None and root is not None:
         advice = recommend_by_features(features, budget_s, root=root, k=k, constraints=constraints)
     else:
-        advice = ask(str(task), budget_s, root=root, k=k, constraints=constraints)
+        advice = ask(str(task), budget_s, root=root, k=k, constraints=constraints, standby=context.obj)
     if isinstance(advice, Advice | PublishedDefaults) and fmt is not None:
         typer.echo(_best_choice(advice.as_peft(), fmt))
     elif as_json:
