@@ -1,4 +1,4 @@
-"""Leave-one-task-out: every method on the same recorded curves and clocks."""
+"""Every method on the same recorded curves and clocks: one task left out in turn, or another root's tasks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,23 +7,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from orchestrator.app.evaluation_cells import Cells
+from orchestrator.app.evaluation_cells import Cells, fingerprint
+from orchestrator.app.evaluation_ground import Ground, read_ground
 from orchestrator.app.evaluation_methods import chosen_methods
 from orchestrator.app.evaluation_report import NO_PICTURES, can_draw, write_report
 from orchestrator.app.evaluation_results import Evaluation
 from orchestrator.app.evaluation_runs import Player, Say, processes
+from orchestrator.app.evaluation_tables import counted
 from orchestrator.contracts import InputError, NothingLearnedError
-from surrogates.data.store import read_meta
 from surrogates.evaluation.ablations import ablations
 from surrogates.evaluation.ours import OURS
 from surrogates.evaluation.regret import TaskRulers, measure, metric_on_test, rulers
-from surrogates.evaluation.replay import Replay, judged_tasks
+from surrogates.evaluation.replay import Replay
 from surrogates.evaluation.statistics import smallest_p
 from surrogates.evaluation.summary import MethodSummary, summarise
-from surrogates.metadataset import ROOT_REPORTS, MetaDataset
+from surrogates.metadataset import MetaDataset
 
-_REPORTS = (*ROOT_REPORTS, "test_loss", "test_exact_match", "test_token_f1")
-"""Of a sweep's root: what an incumbent is also told in, above all what is measured on the test split."""
 MOST_JOBS = 2
 SURE = 0.05
 """A p that is usually called significant."""
@@ -61,6 +60,7 @@ class Protocol:
 def evaluate(
     path: Path,
     *,
+    on: Path | None = None,
     metric: str | None = None,
     protocol: Protocol | None = None,
     out: Path | None = None,
@@ -72,46 +72,39 @@ def evaluate(
     interruption or with more methods, runs what is missing.
 
     Args:
-        path: The root or the folder.
+        path: The root or the folder to learn from.
+        on: Another whose tasks are replayed, each left out of what is learned where it is there; None: the
+            tasks of ``path``, each left out in turn.
         metric: What decides; None: ``eval_loss`` of a root, and what the tables say.
         protocol: How; None: the default.
-        out: Where results go; None: ``evaluation`` under ``path``.
+        out: Where results go; None: ``evaluation`` under ``path``, ``transfer`` under ``on``.
         say: Called with a line a method as it is done.
 
     Returns:
         The results; they have been written.
 
     Raises:
-        InputError: The path, the metric or the protocol can't be used.
+        InputError: A path, the metric or the protocol can't be used, or the two can't be compared.
         NothingLearnedError: No trial has finished yet.
     """
     how = protocol or Protocol()
     methods, notes = chosen_methods(how.methods)
-    meta = read_meta(path, metric, reports=_REPORTS)
-    tasks = judged_tasks(meta)
-    notes += [f"{task.name} is not judged: no trial there worked" for task in meta.tasks if task not in tasks]
-    folder = out or path / "evaluation"
+    ground = read_ground(path, on, metric)
+    meta, tasks = ground.tested, ground.tasks
+    folder = out or (path / "evaluation" if on is None else on / "transfer")
     budgets = sorted(how.budgets)
-    with processes(how.jobs, meta, budgets) as pool:
+    with processes(how.jobs, ground, budgets) as pool:
         player = Player(
-            meta=meta,
+            ground=ground,
             budgets=budgets,
             seeds=range(how.seeds),
-            cells=Cells(folder / "cells", meta, budgets),
+            cells=_cells(folder, ground, budgets),
             say=say,
             pool=pool,
         )
         trajectories = player.play(methods)
-        parts = player.play(ablations(len(tasks))) if how.ablations else []
-    notes += player.notes
-    least = smallest_p(len(tasks)) * (len(trajectories) - 1)
-    if least > SURE:
-        notes.append(
-            f"with {len(tasks)} tasks and {len(trajectories) - 1} comparisons no corrected p can be below "
-            f"{min(least, 1.0):.2g}: more tasks, or fewer --methods, would tell more"
-        )
-    if not can_draw():
-        notes.append(NO_PICTURES)
+        parts = player.play(ablations(ground.fewest_learned + 1)) if how.ablations else []
+    notes += [*ground.notes, *player.notes, *_warnings(len(tasks), len(trajectories))]
     if not trajectories:
         raise NothingLearnedError("no method could learn from these curves: " + "; ".join(notes))
     measured_by = {task.task_id: rulers(meta, Replay(meta, task)) for task in tasks}
@@ -129,6 +122,7 @@ def evaluate(
         tasks=tuple(task.name for task in tasks),
         trials=len(meta.trials),
         points=len(meta.points),
+        elsewhere=ground.elsewhere,
         methods=_both_clocks(compared, meta, measured_by, budgets),
         ablations=_both_clocks(pd.concat([*whole, *parts], ignore_index=True), meta, measured_by, budgets)
         if parts
@@ -137,6 +131,26 @@ def evaluate(
     )
     write_report(results, compared, parts, meta, measured_by)
     return results
+
+
+def _cells(folder: Path, ground: Ground, budgets: Sequence[float]) -> Cells:
+    """Return where replays are kept; those of a comparison elsewhere depend on what was learned, too."""
+    more = [] if ground.elsewhere is None else [fingerprint(ground.past)]
+    return Cells(folder / "cells", ground.tested, budgets, more=more)
+
+
+def _warnings(tasks: int, methods: int) -> list[str]:
+    """Return what so many tasks and methods can't tell, and what can't be drawn."""
+    warnings = []
+    least = smallest_p(tasks) * (methods - 1)
+    if least > SURE:
+        warnings.append(
+            f"with {counted(tasks, 'task')} and {counted(methods - 1, 'comparison')} no corrected p can be "
+            f"below {min(least, 1.0):.2g}: more tasks, or fewer --methods, would tell more"
+        )
+    if not can_draw():
+        warnings.append(NO_PICTURES)
+    return warnings
 
 
 def _both_clocks(

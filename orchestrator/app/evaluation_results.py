@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from orchestrator.app.evaluation_ground import Elsewhere
 from orchestrator.app.evaluation_tables import (
     Titled,
     counted,
@@ -23,9 +24,10 @@ ByClock = Mapping[bool, tuple[MethodSummary, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """A leave-one-task-out comparison."""
+    """A comparison by replay."""
 
     path: Path
+    """What was learned from, and replayed unless ``elsewhere`` says what else was."""
     out: Path
     """Where everything about it lies."""
     metric: str
@@ -38,9 +40,12 @@ class Evaluation:
     own_time: bool
     """Which clock ``render`` shows."""
     tasks: tuple[str, ...]
-    """Names of those that were left out in turn."""
+    """Names of those that were replayed."""
     trials: int
+    """On record where was replayed; so are the points."""
     points: int
+    elsewhere: Elsewhere | None
+    """What was replayed in the place of ``path``'s own tasks; None where those were left out in turn."""
     methods: ByClock
     ablations: ByClock
     """Ours whole and with a part left out; empty unless it was asked for."""
@@ -61,6 +66,7 @@ class Evaluation:
             "tasks": list(self.tasks),
             "trials": self.trials,
             "points": self.points,
+            "elsewhere": self.elsewhere.as_dict() if self.elsewhere is not None else None,
             "methods": _clocks(self.methods),
             "ablations": _clocks(self.ablations),
             "notes": list(self.notes),
@@ -70,8 +76,20 @@ class Evaluation:
         """Return in one sentence what was compared."""
         clock = "own seconds count" if self.own_time else "own seconds don't count"
         return (
-            f"{len(self.tasks)} tasks left out in turn, {counted(self.seeds, 'seed')}, {self.trials} trials, "
+            f"{self._tested()}, {counted(self.seeds, 'seed')}, {self.trials} trials, "
             f"{self.points} points; {self.metric} is {self.direction}d; the methods' {clock}"
+        )
+
+    def _tested(self) -> str:
+        """Return what was learned from and what it was tested on."""
+        there = self.elsewhere
+        if there is None:
+            return f"{len(self.tasks)} tasks left out in turn"
+        shared = len(there.shared_tasks)
+        left_out = f"; {counted(shared, 'task')} of both left out of that in turn" if shared else ""
+        return (
+            f"learned from {there.learned_trials} trials on {counted(there.learned_tasks, 'task')} of "
+            f"{self.path}{left_out}; tested on {counted(len(self.tasks), 'task')} of {there.on}"
         )
 
     def legend(self) -> str:
@@ -95,7 +113,7 @@ class Evaluation:
 
     def markdown(self) -> str:
         """Return the tables as Markdown."""
-        title = "Leave-one-task-out comparison"
+        title = "Leave-one-task-out comparison" if self.elsewhere is None else "Comparison on another root"
         return markdown_tables(title, self.head(), self.tables(), self.legend(), self.notes)
 
     def _table(self, methods: Sequence[MethodSummary]) -> tuple[list[str], list[list[str]]]:

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from orchestrator.app.evaluation_cells import Cells
+from orchestrator.app.evaluation_ground import Ground
 from orchestrator.contracts import InputError, NothingLearnedError
 from surrogates.data.normalisation import to_loss
-from surrogates.evaluation.replay import judged_tasks, replay_task
+from surrogates.evaluation.replay import replay_task
 from surrogates.metadataset import MetaDataset
 from surrogates.stepwise import Method
 
@@ -27,7 +28,7 @@ Cell = tuple[str, int]
 class Player:
     """Replays methods on every task with every seed."""
 
-    meta: MetaDataset
+    ground: Ground
     budgets: Sequence[float]
     seeds: Sequence[int]
     cells: Cells
@@ -56,14 +57,14 @@ class Player:
                 self.say(self.notes[-1])
                 continue
             played.append(rows)
-            count = len(judged_tasks(self.meta)) * len(self.seeds)
+            count = len(self.ground.tasks) * len(self.seeds)
             done_before = f", {kept} of them done before" if kept else ""
             self.say(f"{method.name}: {count} replays in {time.monotonic() - begun:.1f} s{done_before}")
         return played
 
     def _play_one(self, method: Method) -> tuple[pd.DataFrame, int]:
         """Return a method's trajectories, and how many of its replays had been kept."""
-        wanted = [(task.task_id, seed) for task in judged_tasks(self.meta) for seed in self.seeds]
+        wanted = [(task.task_id, seed) for task in self.ground.tasks for seed in self.seeds]
         found = {cell: rows for cell in wanted if (rows := self.cells.read(method, *cell)) is not None}
         kept = len(found)
         for cell, rows in self._run(method, [cell for cell in wanted if cell not in found]):
@@ -74,7 +75,7 @@ class Player:
     def _run(self, method: Method, cells: Sequence[Cell]) -> Iterator[tuple[Cell, pd.DataFrame]]:
         if self.pool is None:
             for cell in cells:
-                yield cell, _replay_cell(self.meta, self.budgets, method, *cell)
+                yield cell, _replay_cell(self.ground, self.budgets, method, *cell)
             return
         running = {self.pool.submit(_replay_taken, method, *cell): cell for cell in cells}
         try:
@@ -86,12 +87,12 @@ class Player:
 
 
 @contextmanager
-def processes(jobs: int, meta: MetaDataset, budgets: Sequence[float]) -> Iterator[Executor | None]:
+def processes(jobs: int, ground: Ground, budgets: Sequence[float]) -> Iterator[Executor | None]:
     """Start the processes of a comparison, and end them with it.
 
     Args:
         jobs: How many, from 1; with 1 none is started.
-        meta: Handed to each of them once.
+        ground: Handed to each of them once.
         budgets: Multiples of a task's median cost of a full run.
 
     Yields:
@@ -104,7 +105,7 @@ def processes(jobs: int, meta: MetaDataset, budgets: Sequence[float]) -> Iterato
         jobs,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_take,
-        initargs=(meta, budgets),
+        initargs=(ground, budgets),
     ) as pool:
         yield pool
 
@@ -120,19 +121,26 @@ def _untrained_loss(meta: MetaDataset, task_id: str) -> float:
 
 
 def _replay_cell(
-    meta: MetaDataset, budgets: Sequence[float], method: Method, task_id: str, seed: int
+    ground: Ground, budgets: Sequence[float], method: Method, task_id: str, seed: int
 ) -> pd.DataFrame:
-    (task,) = (task for task in meta.tasks if task.task_id == task_id)
-    untrained = _untrained_loss(meta, task_id)
-    return replay_task(method, meta, task, budgets=budgets, seed=seed, untrained_loss=untrained)
+    (task,) = (task for task in ground.tasks if task.task_id == task_id)
+    return replay_task(
+        method,
+        ground.tested,
+        task,
+        budgets=budgets,
+        seed=seed,
+        past=ground.past,
+        untrained_loss=_untrained_loss(ground.tested, task_id),
+    )
 
 
-_taken: list[tuple[MetaDataset, Sequence[float]]] = []
+_taken: list[tuple[Ground, Sequence[float]]] = []
 """What a process of the pool replays; it is handed over once, not with every cell."""
 
 
-def _take(meta: MetaDataset, budgets: Sequence[float]) -> None:
-    _taken[:] = [(meta, budgets)]
+def _take(ground: Ground, budgets: Sequence[float]) -> None:
+    _taken[:] = [(ground, budgets)]
 
 
 def _replay_taken(method: Method, task_id: str, seed: int) -> pd.DataFrame:

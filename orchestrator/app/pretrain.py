@@ -1,5 +1,6 @@
-"""Making the embedded base model anew."""
+"""Making the embedded base model anew, or others like it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,21 +11,22 @@ from workers.models.pretraining import PretrainingSettings
 from workers.models.pretraining import pretrain as pretrain_model
 
 
-def pretrain_base(out: Path, *, seed: int, steps: int | None, console: Console) -> dict[str, Any]:
-    """Pretrain the tiny Phi-3 into a folder, or continue where an interrupted run left off.
+def pretrain_base(
+    out: Path, *, seed: int, changes: Mapping[str, Any] | None = None, console: Console
+) -> dict[str, Any]:
+    """Pretrain a tiny base model into a folder, or continue where an interrupted run left off.
 
     Args:
         out: The folder.
         seed: Of the weights, the world and the order of its text.
-        steps: Optimizer steps; None: those of the shipped model.
+        changes: Settings other than the shipped model's, by their names; None where left as they are.
         console: Where the log goes, a line at a time.
 
     Returns:
         What was made, as JSON-like values.
     """
-    settings = PretrainingSettings()
-    if steps is not None:
-        settings = replace(settings, steps=steps)
+    changed = {name: value for name, value in (changes or {}).items() if value is not None}
+    settings = replace(PretrainingSettings(), **changed)
     report = pretrain_model(
         out, seed=seed, settings=settings, log=lambda line: console.print(line, highlight=False, markup=False)
     )

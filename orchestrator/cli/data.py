@@ -28,7 +28,10 @@ def register(app: typer.Typer) -> None:
     )(from_documents)
     generate.command(epilog="Example: `foretune generate prompts --out runs/prompts`")(prompts)
     app.add_typer(generate, name="generate")
-    app.command(epilog="Example: `foretune pretrain --out runs/tiny-phi3`")(pretrain)
+    app.command(
+        epilog="Example: `foretune pretrain --out runs/tiny-phi3`; an encoder-decoder: "
+        "`foretune pretrain --out runs/bases/t5 --architecture t5 --layers 2 --steps 600`"
+    )(pretrain)
 
 
 def worlds(
@@ -171,12 +174,30 @@ def pretrain(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Optimizer steps; left out: those of the shipped model.")
     ] = None,
+    architecture: Annotated[
+        str | None,
+        typer.Option(help="phi3 or t5, an encoder-decoder; left out, here and below: as the shipped model."),
+    ] = None,
+    hidden_size: Annotated[int | None, typer.Option(min=1, help="Width.")] = None,
+    intermediate_size: Annotated[int | None, typer.Option(min=1, help="Width inside of the MLPs.")] = None,
+    layers: Annotated[
+        int | None, typer.Option(min=1, help="Layers; of an encoder-decoder on each side.")
+    ] = None,
+    heads: Annotated[int | None, typer.Option(min=1, help="Attention heads.")] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Make the embedded base model anew: a tiny Phi-3 pretrained on text about invented worlds."""
+    """Make the embedded base model anew, or another: pretrained on text about invented worlds."""
     from orchestrator.app.pretrain import pretrain_base
 
-    report = pretrain_base(out, seed=seed, steps=steps, console=screen(quiet=as_json))
+    changes = {
+        "steps": steps,
+        "architecture": architecture,
+        "hidden_size": hidden_size,
+        "intermediate_size": intermediate_size,
+        "layers": layers,
+        "heads": heads,
+    }
+    report = pretrain_base(out, seed=seed, changes=changes, console=screen(quiet=as_json))
     if as_json:
         typer.echo(json.dumps(report, indent=2))
     return 0

@@ -20,7 +20,8 @@ def register(app: typer.Typer) -> None:
     """Add this module's command."""
     examples = (
         "Example: `foretune evaluate runs/tiny-1800 --budgets 1,3,10 --seeds 3`; by finetuning: "
-        "`foretune evaluate runs/tiny-1800 --live 'worlds:towns?seed=7' --seeds 1`"
+        "`foretune evaluate runs/tiny-1800 --live 'worlds:towns?seed=7' --seeds 1`; on another base model's "
+        "trials: `foretune evaluate runs/tiny-1800 --on runs/tiny-t5`"
     )
     app.command(epilog=examples)(evaluate)
 
@@ -29,6 +30,14 @@ def evaluate(
     root: Annotated[
         Path, typer.Argument(metavar="ROOT", help="A sweep's folder, or one of tables as `import` writes it.")
     ],
+    on: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OTHER_ROOT",
+            help="Learn from ROOT and replay the tasks of this one, such as trials of another base model; "
+            "a task of both is left out of what is learned.",
+        ),
+    ] = None,
     metric: Annotated[
         str | None, typer.Option(help="What decides; left out: `eval_loss`, or what the tables say.")
     ] = None,
@@ -60,13 +69,17 @@ def evaluate(
     ] = True,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where results go; left out: ROOT/evaluation, or ROOT/live."),
+        typer.Option(
+            metavar="DIR",
+            help="Where results go; left out: ROOT/evaluation, OTHER_ROOT/transfer or ROOT/live.",
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option(help="Processes, 1 or 2.")] = 1,
     as_json: AsJson = False,
 ) -> int:
     """Compare ours with every baseline: leave one task out in turn, replay its recorded curves.
 
+    With --on methods learn from all of ROOT and are replayed on the tasks of another root.
     With --live nothing is replayed: every method finetunes on new tasks, under the same budgets, and chooses
     among the configs on record. What is done is kept; the same command goes on where it was interrupted.
     """
@@ -85,6 +98,8 @@ def evaluate(
     console = screen(quiet=as_json)
     if not live and (fresh or not share):
         raise InputError("--fresh and --no-share are for finetuning: name a new task with --live TASK")
+    if live and on is not None:
+        raise InputError("--live finetunes and --on replays; leave one of them out")
     if live and metric not in (None, "eval_loss"):
         raise InputError(f"with --live eval_loss decides, not {metric}; leave --metric out")
     results: Evaluation | LiveComparison
@@ -95,7 +110,7 @@ def evaluate(
             how = LiveProtocol(how=protocol, fresh=fresh, shares=share)
             results = compare_live(root, live, protocol=how, out=out, say=console.print)
         else:
-            results = compare(root, metric=metric, protocol=protocol, out=out, say=console.print)
+            results = compare(root, on=on, metric=metric, protocol=protocol, out=out, say=console.print)
     except KeyboardInterrupt:
         typer.echo("foretune: interrupted; what is done is kept, the same command goes on", err=True)
         return Exit.INTERRUPTED

@@ -1,7 +1,7 @@
 """Replaying recorded curves: what a method would have found on a task that it has not seen, and when.
 
-One task is left out; a method learns from the others, and then asks step by step while recorded curves
-answer; see ``loop`` for what happens to a step.
+One task is left out; a method learns from the others, of the same meta-dataset or of another, and then asks
+step by step while recorded curves answer; see ``loop`` for what happens to a step.
 """
 
 import time
@@ -120,6 +120,7 @@ def replay_task(
     *,
     budgets: Sequence[float],
     seed: int,
+    past: MetaDataset | None = None,
     untrained_loss: float = np.inf,
     clock: Clock = time.perf_counter,
 ) -> pd.DataFrame:
@@ -127,11 +128,12 @@ def replay_task(
 
     Args:
         method: What is judged.
-        meta: At least two tasks.
-        task: The one left out; not barren.
+        meta: Where the task is recorded.
+        task: The one that is replayed; not barren.
         budgets: Multiples of the task's median cost of a full run. A method whose steps do not depend on the
             budget is run at the largest only, since the others are read from it.
         seed: Of the method; see ``seed_on``.
+        past: What is learned from, without the task where it is there; None: ``meta``.
         untrained_loss: The loss before anything is trained; ``inf`` where not known.
         clock: Of the method's own seconds.
 
@@ -142,7 +144,8 @@ def replay_task(
         InputError: The method asked for what can't be run.
     """
     played = Replay(meta, task)
-    start = method.learn(meta.without([task.task_id]), seed=seed_on(task.task_id, seed))
+    others = (meta if past is None else past).without([task.task_id])
+    start = method.learn(others, seed=seed_on(task.task_id, seed))
     return run_budgets(
         method,
         start,
@@ -209,23 +212,27 @@ def replay(
     )
 
 
-def judged_tasks(meta: MetaDataset) -> tuple[PastTask, ...]:
-    """Return the tasks that can be left out and replayed: those on which a trial worked.
+def judged_tasks(meta: MetaDataset, *, least: int = 2) -> tuple[PastTask, ...]:
+    """Return the tasks that can be replayed: those on which a trial worked.
 
     Args:
         meta: Any.
+        least: How many there must be: two where each is left out of the others in turn, one where methods
+            learn elsewhere.
 
     Returns:
-        The tasks, at least two.
+        The tasks.
 
     Raises:
-        InputError: They are fewer than two.
+        InputError: They are fewer.
     """
     barren = {task.task_id for task in meta.barren_tasks()}
     judged = tuple(task for task in meta.tasks if task.task_id not in barren)
-    if len(judged) < 2:
-        raise InputError(
-            f"leaving one task out takes at least two tasks on which a trial worked, got {len(judged)}; add "
-            "tasks to the sweep"
-        )
-    return judged
+    if len(judged) >= least:
+        return judged
+    if least < 2:
+        raise InputError("on none of its tasks did a trial work: nothing can be replayed")
+    raise InputError(
+        f"leaving one task out takes at least two tasks on which a trial worked, got {len(judged)}; add "
+        "tasks to the sweep"
+    )

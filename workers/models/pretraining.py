@@ -1,4 +1,4 @@
-"""Pretraining of the embedded base model: a tiny Phi-3 on questions and answers about invented worlds.
+"""Pretraining of tiny base models, the embedded one first, on questions and answers about invented worlds.
 
 The result is a function of seed, settings, number of threads and kind of CPU. Every batch is a function of
 its step, so that a run continued from its last state ends with the same bits as one never interrupted.
@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,8 +18,8 @@ from torch.nn.functional import cross_entropy
 from orchestrator.contracts import InputError, digest
 from workers.models.pretraining_batches import BatchSource, TextBatch
 from workers.models.pretraining_card import PretrainingReport, write_card
-from workers.models.pretraining_model import answer_quality, build_model
-from workers.models.pretraining_settings import PretrainingSettings
+from workers.models.pretraining_model import Reading, answer_quality, build_model
+from workers.models.pretraining_settings import Architecture, PretrainingSettings
 from workers.models.pretraining_state import Progress, restore_state, save_state
 from workers.models.tokenizer import train_tokenizer
 from workers.worlds import PretrainingCorpus, pretraining_corpus
@@ -39,12 +40,12 @@ def pretrain(
     settings: PretrainingSettings | None = None,
     log: Callable[[str], None] | None = None,
 ) -> PretrainingReport:
-    """Pretrain the embedded base model, or continue where an interrupted run left off.
+    """Pretrain a tiny base model, or continue where an interrupted run left off.
 
     Args:
         out_dir: Folder for model, tokenizer, card and log; made if missing.
         seed: Of text, order and initial weights.
-        settings: None: those of the shipped model.
+        settings: Architecture and sizes among them; None: those of the shipped model.
         log: Is given each line of the log as it is written.
 
     Returns:
@@ -86,7 +87,11 @@ class _Run:
     ) -> None:
         self._out, self._seed, self._settings, self._emit = out, seed, settings, log
         self._corpus: PretrainingCorpus = pretraining_corpus(seed=seed, mix=settings.mix)
-        self._tokenizer = train_tokenizer(seed=seed, lines=settings.tokenizer_lines)
+        self._tokenizer = train_tokenizer(
+            seed=seed,
+            lines=settings.tokenizer_lines,
+            prefix_space=settings.architecture == Architecture.T5,
+        )
         self._model = build_model(self._tokenizer, seed, settings)
         matrices = [weight for weight in self._model.parameters() if weight.ndim > 1]
         vectors = [weight for weight in self._model.parameters() if weight.ndim < 2]
@@ -95,11 +100,12 @@ class _Run:
             {"params": vectors, "weight_decay": 0.0},
         ]
         self._optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95))
+        self._reading = Reading(self._model, self._tokenizer)
         self._batches = BatchSource(
             self._corpus,
-            self._tokenizer,
+            self._reading.encode,
+            partial(self._reading.pad, prompt_weight=settings.prompt_weight),
             examples_per_step=settings.examples_per_step,
-            prompt_weight=settings.prompt_weight,
         )
         vocabulary = self._tokenizer.backend_tokenizer.to_str()
         self._identity = digest([seed, asdict(settings), vocabulary])
@@ -131,11 +137,10 @@ class _Run:
 
     def _train_on(self, batch: TextBatch) -> float:
         """Take one optimiser step and return the weighted mean loss in nats per token."""
-        hidden = self._model.model(input_ids=batch.input_ids).last_hidden_state[:, :-1]
         counted = batch.weights > 0
-        logits = self._model.lm_head(hidden[counted])
         weights = batch.weights[counted]
-        losses = cross_entropy(logits, batch.input_ids[:, 1:][counted], reduction="none")
+        logits = self._reading.counted_logits(batch)
+        losses = cross_entropy(logits, batch.targets[counted], reduction="none")
         loss = (losses * weights).sum() / weights.sum()
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own method has no types
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._settings.max_grad_norm)

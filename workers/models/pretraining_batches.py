@@ -1,6 +1,6 @@
 """Batches of pretraining text: each a function of corpus, tokenizer and step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,31 +15,37 @@ STEPS_PER_BLOCK = 8
 """Steps whose examples are drawn together and sorted by length: padding falls from a half to a tenth."""
 
 
+Encoded = tuple[list[int], list[int]]
+"""Prompt and answer tokens, both with their marks."""
+
+
 @dataclass(frozen=True, slots=True)
 class TextBatch:
     """Padded examples, the padding on the right."""
 
     input_ids: torch.Tensor
-    """Shape ``(examples, tokens)``."""
+    """Whole texts, or the prompts that an encoder reads; shape ``(examples, tokens)``."""
+    targets: torch.Tensor
+    """Next tokens, shape ``(examples, places)``."""
     weights: torch.Tensor
-    """Weight of each next token's loss, shape ``(examples, tokens - 1)``: 1 in answers, 0 in padding."""
+    """Weight of each target's loss, shape ``(examples, places)``: 1 in answers, 0 in padding."""
     tokens: int
     """Tokens without padding."""
+    decoder_input_ids: torch.Tensor | None = None
+    """Answers behind the mark that begins them, shape ``(examples, places)``; None without an encoder."""
 
 
 def encode_text(
-    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]
-) -> list[tuple[list[int], list[int]]]:
-    """Return each example's prompt and answer tokens, both with their chat marks."""
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], *, end: str = END
+) -> list[Encoded]:
+    """Return each example's prompt and answer tokens, both with their chat marks; ``end`` ends an answer."""
     prompts = [f"{USER} {example.question}{END}{ASSISTANT}" for example in examples]
-    answers = [f" {example.answer}{END}" for example in examples]
+    answers = [f" {example.answer}{end}" for example in examples]
     encoded = [tokenizer(texts, add_special_tokens=False)["input_ids"] for texts in (prompts, answers)]
     return list(zip(*encoded, strict=True))
 
 
-def pad_batch(
-    encoded: Sequence[tuple[list[int], list[int]]], *, pad_token_id: int, prompt_weight: float
-) -> TextBatch:
+def pad_batch(encoded: Sequence[Encoded], *, pad_token_id: int, prompt_weight: float) -> TextBatch:
     """Pad encoded examples to the longest."""
     width = max(map(_length, encoded))
     input_ids = torch.full((len(encoded), width), pad_token_id)
@@ -49,10 +55,27 @@ def pad_batch(
         input_ids[row, :whole] = torch.tensor([*prompt, *answer])
         weights[row, : len(prompt) - 1] = prompt_weight
         weights[row, len(prompt) - 1 : whole - 1] = 1.0
-    return TextBatch(input_ids, weights, sum(map(_length, encoded)))
+    return TextBatch(input_ids, input_ids[:, 1:], weights, sum(map(_length, encoded)))
 
 
-def _length(pair: tuple[list[int], list[int]]) -> int:
+def pad_pairs(encoded: Sequence[Encoded], *, pad_token_id: int, decoder_start: int) -> TextBatch:
+    """Pad prompts for an encoder and answers for a decoder, each to the longest."""
+    prompts = _padded([prompt for prompt, _ in encoded], pad_token_id)
+    targets = _padded([answer for _, answer in encoded], pad_token_id)
+    begun = _padded([[decoder_start, *answer[:-1]] for _, answer in encoded], pad_token_id)
+    lengths = torch.tensor([len(answer) for _, answer in encoded])
+    weights = (torch.arange(targets.shape[1]) < lengths[:, None]).float()
+    return TextBatch(prompts, targets, weights, sum(map(_length, encoded)), begun)
+
+
+def _padded(rows: Sequence[Sequence[int]], pad_token_id: int) -> torch.Tensor:
+    padded = torch.full((len(rows), max(map(len, rows))), pad_token_id)
+    for place, row in enumerate(rows):
+        padded[place, : len(row)] = torch.tensor(row)
+    return padded
+
+
+def _length(pair: Encoded) -> int:
     """Return the tokens of a prompt and its answer."""
     return len(pair[0]) + len(pair[1])
 
@@ -63,23 +86,22 @@ class BatchSource:
     def __init__(
         self,
         corpus: PretrainingCorpus,
-        tokenizer: PreTrainedTokenizerBase,
+        encode: Callable[[Sequence[Example]], list[Encoded]],
+        pad: Callable[[Sequence[Encoded]], TextBatch],
         *,
         examples_per_step: int,
-        prompt_weight: float,
     ) -> None:
         """Take what the batches are made of.
 
         Args:
             corpus: Where examples are drawn.
-            tokenizer: Of the model.
+            encode: Makes tokens of them.
+            pad: Makes a batch of these.
             examples_per_step: Examples of a batch, on average over a block of steps.
-            prompt_weight: Weight of the loss of a prompt's tokens; an answer's have 1.
         """
         self._corpus = corpus
-        self._tokenizer = tokenizer
+        self._encode, self._pad = encode, pad
         self._examples_per_block = examples_per_step * STEPS_PER_BLOCK
-        self._prompt_weight = prompt_weight
         self._block = -1
         self._batches: list[TextBatch] = []
 
@@ -92,16 +114,12 @@ class BatchSource:
 
     def _make_block(self, block: int) -> list[TextBatch]:
         """Cut a block's examples, sorted by length, into batches of about as many padded tokens each."""
-        encoded = encode_text(self._tokenizer, self._corpus.examples(block, self._examples_per_block))
+        encoded = self._encode(self._corpus.examples(block, self._examples_per_block))
         encoded.sort(key=_length)
         share = sum(map(_length, encoded)) / STEPS_PER_BLOCK
-        groups: list[list[tuple[list[int], list[int]]]] = [[] for _ in range(STEPS_PER_BLOCK)]
+        groups: list[list[Encoded]] = [[] for _ in range(STEPS_PER_BLOCK)]
         before = 0
         for pair in encoded:
             groups[min(STEPS_PER_BLOCK - 1, int(before / share))].append(pair)
             before += _length(pair)
-        pad_token_id = self._tokenizer.pad_token_id
-        batches = [
-            pad_batch(group, pad_token_id=pad_token_id, prompt_weight=self._prompt_weight) for group in groups
-        ]
-        return Dice("blocks", self._corpus.seed, block).shuffled(batches)
+        return Dice("blocks", self._corpus.seed, block).shuffled([self._pad(group) for group in groups])

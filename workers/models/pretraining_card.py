@@ -3,10 +3,12 @@
 import hashlib
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from workers.models.pretraining_settings import PretrainingSettings
 
 CARD_NAME = "README.md"
 HASHED = ("model.safetensors", "tokenizer.json", "config.json")
@@ -14,15 +16,15 @@ HASHED = ("model.safetensors", "tokenizer.json", "config.json")
 _LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors")
 
 _CARD = """\
-# tiny-phi3
+# tiny-{architecture}
 
-The base model that ships with Foretune: `Phi3ForCausalLM` with {parameters:,} parameters and a byte-level
-BPE tokenizer, pretrained on synthetic questions and answers about invented worlds. It stands in for Phi-3
+{what}: `{model}` with {parameters:,} parameters and a byte-level
+BPE tokenizer, pretrained on synthetic questions and answers about invented worlds. It stands in for {family}
 where there is no GPU and no model hub: small enough that a LoRA trial costs seconds of one core, pretrained
 enough that finetuning behaves like finetuning. It knows nothing about the real world, and a learning rate
 that is good for it is no advice for a real model.
 
-- Made by `foretune pretrain --out DIR --seed {seed}`: {steps:,} steps, {tokens:,} tokens, {minutes:.1f}
+- Made by `{command}`: {steps:,} steps, {tokens:,} tokens, {minutes:.1f}
   minutes of CPU with {threads} thread, {machine}, Python {python}, {libraries}.
 - Data: `workers.worlds.pretraining_corpus(seed={seed})`. {known_share:.0%} of the examples ask after
   {entities} entities of each of six domains, again and again; {fresh:.0%} ask after entities that hardly
@@ -33,7 +35,7 @@ that is good for it is no advice for a real model.
   {known_exact_match:.2f}; on entities never seen {fresh_loss:.2f} nats per answer token, exact match
   {fresh_exact_match:.2f}.
 - Weights are bfloat16 safetensors; load them as float32. The log of the run is `pretraining.log`.
-- Chat marks as Phi-3's, without newlines: `<|user|> QUESTION<|end|><|assistant|> ANSWER<|end|>`. An answer
+- Chat marks as Phi-3's, without newlines: `<|user|> QUESTION<|end|><|assistant|> ANSWER{end}`. {sides}
   begins with a space, so that its first word has the tokens it has inside a sentence.
 
 The same seed, settings, number of threads and kind of CPU give the same bits; another CPU or another
@@ -47,6 +49,19 @@ release of torch gives a model that differs in its last digits at first, and in 
 
 {settings}
 """
+
+
+_ARCHITECTURES: Mapping[str, Mapping[str, str]] = {
+    "phi3": {"model": "Phi3ForCausalLM", "family": "Phi-3", "end": "<|end|>", "sides": "An answer"},
+    "t5": {
+        "model": "T5ForConditionalGeneration",
+        "family": "T5",
+        "end": "<|endoftext|>",
+        "sides": "The\n  encoder reads up to `<|assistant|>`, the decoder answers. An answer",
+    },
+}
+_OPTIONS = ("architecture", "steps", "hidden_size", "intermediate_size", "layers", "heads")
+"""Settings that are options of `foretune pretrain`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +82,15 @@ def write_card(folder: Path, report: PretrainingReport) -> None:
     settings = dict(report.settings)
     mix = settings.pop("mix")
     last = report.last_entry
+    usual = asdict(PretrainingSettings())
+    changed = {name: settings[name] for name in _OPTIONS if settings[name] != usual[name]}
     text = _CARD.format(
+        **_ARCHITECTURES[settings["architecture"]],
+        architecture=settings["architecture"],
+        what="A base model beside the one that ships"
+        if changed
+        else "The base model that ships with Foretune",
+        command=_command(report.seed, changed),
         parameters=report.parameters,
         seed=report.seed,
         steps=settings["steps"],
@@ -87,6 +110,11 @@ def write_card(folder: Path, report: PretrainingReport) -> None:
         },
     )
     (folder / CARD_NAME).write_text(text, encoding="utf-8")
+
+
+def _command(seed: int, changed: Mapping[str, Any]) -> str:
+    options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in changed.items())
+    return f"foretune pretrain --out DIR --seed {seed}{options}"
 
 
 def sha256_of(path: Path) -> str:

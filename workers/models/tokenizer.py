@@ -25,20 +25,29 @@ CHAT_TEMPLATE = (
 _LINES = 60_000
 
 
-def train_tokenizer(*, seed: int = 0, lines: int = _LINES) -> PreTrainedTokenizerFast:
+def train_tokenizer(
+    *, seed: int = 0, lines: int = _LINES, prefix_space: bool = False
+) -> PreTrainedTokenizerFast:
     """Train the tokenizer on text of all eight domains.
 
     Args:
         seed: Key of the text.
         lines: How much text.
+        prefix_space: Whether a text without a space before it is given one, as T5's tokenizer does: a decoder
+            is shown answers alone, with no template to put it there.
 
     Returns:
         The tokenizer, with chat template, maximal length and special tokens set.
     """
     core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    # The space is for the text, not for each of its digits: there they are taken apart last.
+    parts = (
+        [pre_tokenizers.ByteLevel(add_prefix_space=True), digits]
+        if prefix_space
+        else [digits, pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
+    core.pre_tokenizer = pre_tokenizers.Sequence(parts)
     core.decoder = decoders.ByteLevel()
     core.train_from_iterator(
         tokenizer_texts(lines, seed=seed),

@@ -69,8 +69,10 @@ def comparison_section(path: Path, evaluated: Evaluated | None) -> Section:
 def _intro(evaluated: Evaluated) -> Html:
     results = evaluated.results
     clock = "count" if results["own_time"] else "don't count"
+    # Comparisons of releases before --on do not say that they were none of those.
+    learned = f"with what {results['path']} taught" if results.get("elsewhere") else "left out in turn"
     return paragraph(
-        f"{count(len(results['tasks']), 'task')} left out in turn, {count(results['seeds'], 'seed')}; the "
+        f"{count(len(results['tasks']), 'task')} {learned}, {count(results['seeds'], 'seed')}; the "
         f"methods' own seconds {clock}. Regret is 0 at the best config on record and 1 at the median one; "
         "time is in median full runs of the task. Mean over tasks of the mean over seeds; lower and "
         "earlier is better."

@@ -82,7 +82,7 @@ def _lines(
     compared = set(trajectories["task_id"])
     by_task = {
         task.task_id: rulers(meta, Replay(meta, task))
-        for task in judged_tasks(meta)
+        for task in judged_tasks(meta, least=1)
         if task.task_id in compared
     }
     known = trajectories[trajectories["task_id"].isin(by_task)]

@@ -41,6 +41,21 @@ def test_evaluate_json_is_the_results_and_nothing_else(tables: Path, tmp_path: P
     assert not (tables / "evaluation").exists()
 
 
+def test_evaluate_on_another_root_says_what_was_learned_from_and_tested_on(
+    tables: Path, tmp_path: Path
+) -> None:
+    write_tables(make(World(tasks=2, configs=8, epochs=2, seed=1)), tmp_path / "other")
+    options = ["--methods", "average rank,random", "--budgets", "1", "--seeds", "1"]
+    done = CliRunner().invoke(app, ["evaluate", str(tables), "--on", str(tmp_path / "other"), *options])
+    assert done.exit_code == 0, done.output
+    assert "average rank: 2 replays in" in done.output
+    told = "".join(done.output.split())  # the screen breaks long paths
+    assert f"learnedfrom24trialson3tasksof{tables}" in told
+    assert f"testedon2tasksof{tmp_path / 'other'}" in told
+    assert (tmp_path / "other" / "transfer" / "results.json").is_file()
+    assert not (tables / "evaluation").exists()
+
+
 def test_evaluate_live_prints_a_line_a_run_and_the_tables_and_its_json_is_the_results(tmp_path: Path) -> None:
     past = rehearse(tmp_path / "past", epoch_s=0.002, configs=2)
     options = ["--live", NEW, "--methods", "random,zero-shot", "--budgets", "1,3", "--seeds", "1"]
@@ -62,6 +77,7 @@ def test_evaluate_live_prints_a_line_a_run_and_the_tables_and_its_json_is_the_re
         (["--budgets", "1,x"], "--budgets must be numbers between commas"),
         (["--methods", "nobody"], "there is no method 'nobody'"),
         (["--metric", "accuracy"], "are about loss, not accuracy"),
+        (["--live", "worlds:towns?seed=7", "--on", "other"], "--live finetunes and --on replays"),
         (["--fresh", "2"], "name a new task with --live TASK"),
         (["--live", "worlds:towns?seed=7"], "holds tables of another origin"),
         (["--live", "worlds:towns?seed=7", "--metric", "accuracy"], "eval_loss decides, not accuracy"),

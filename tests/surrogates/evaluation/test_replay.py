@@ -121,6 +121,27 @@ def test_learning_is_outside_the_clock_sees_no_row_of_the_task_and_happens_once(
     assert seen == [("u",)]
 
 
+def test_learning_from_another_record_sees_all_of_it_but_the_task_that_is_replayed() -> None:
+    meta, past = small_table(), WORLD
+    both = replace(past, tasks=(replace(past.tasks[0], task_id="t"), *past.tasks[1:]))
+    first = past.trials["task_id"] == past.tasks[0].task_id
+    both = replace(both, trials=past.trials.assign(task_id=past.trials["task_id"].mask(first, "t")))
+    seen: list[list[str]] = []
+
+    class Watching:
+        name, uses_budget = "watching", False
+
+        def learn(self, others: MetaDataset, *, seed: int) -> Start:
+            seen.append([task.task_id for task in others.tasks])
+            return lambda problem: Sequenced(_steps([("a", 2)]))
+
+    for task in meta.tasks:
+        rows = replay_task(Watching(), meta, task, budgets=(1.0,), seed=0, past=both)
+        assert rows["loss"].iloc[-1] == 1.0
+    rest = [task.task_id for task in past.tasks[1:]]
+    assert seen == [rest, ["t", *rest]]
+
+
 def test_a_method_that_does_not_ask_the_budget_runs_once_at_the_largest() -> None:
     meta = small_table()
     asked: list[float] = []

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from workers.models.pretraining import (
     learning_rate_at,
     pretrain,
 )
-from workers.models.pretraining_batches import STEPS_PER_BLOCK, BatchSource, encode_text
+from workers.models.pretraining_batches import STEPS_PER_BLOCK, BatchSource, encode_text, pad_batch
 from workers.models.pretraining_card import CARD_NAME
 from workers.models.tokenizer import train_tokenizer
 from workers.worlds import CorpusMix, pretraining_corpus
@@ -186,6 +187,10 @@ def test_a_folder_that_can_not_be_made_is_refused(tmp_path: Path) -> None:
 def test_impossible_settings_are_refused_together() -> None:
     with pytest.raises(InputError, match=r"(?s)steps must be at least 1, got 0.*learning_rate .* got nan"):
         PretrainingSettings(steps=0, learning_rate=float("nan"))
+    with pytest.raises(InputError, match="architecture must be phi3 or t5, got 'rnn'"):
+        PretrainingSettings(architecture="rnn")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"hidden_size must be a multiple of 8, .* got 60"):
+        PretrainingSettings(hidden_size=60)
 
 
 @given(st.integers(1, 400), st.integers(1, 400))
@@ -201,7 +206,12 @@ def test_the_learning_rate_rises_to_its_highest_and_falls_to_a_tenth(warmup: int
 def test_a_block_of_batches_holds_its_examples_once_with_weights_on_their_own_tokens() -> None:
     tokenizer = train_tokenizer(lines=400)
     corpus = pretraining_corpus(mix=CorpusMix(entities=2))
-    source = BatchSource(corpus, tokenizer, examples_per_step=10, prompt_weight=0.25)
+    parts = (
+        corpus,
+        partial(encode_text, tokenizer),
+        partial(pad_batch, pad_token_id=tokenizer.pad_token_id, prompt_weight=0.25),
+    )
+    source = BatchSource(*parts, examples_per_step=10)
     batches = [source.batch(STEPS_PER_BLOCK + place) for place in range(STEPS_PER_BLOCK)]
     shown = sorted(
         row[row != tokenizer.pad_token_id].tolist() for batch in batches for row in batch.input_ids
@@ -213,7 +223,5 @@ def test_a_block_of_batches_holds_its_examples_once_with_weights_on_their_own_to
     total = sum(batch.weights.sum().item() for batch in batches)
     assert total == pytest.approx(answers + 0.25 * prompts)
     assert sum(batch.tokens for batch in batches) == sum(len(p) + len(a) for p, a in encoded)
-    again = BatchSource(corpus, tokenizer, examples_per_step=10, prompt_weight=0.25).batch(
-        STEPS_PER_BLOCK + 3
-    )
+    again = BatchSource(*parts, examples_per_step=10).batch(STEPS_PER_BLOCK + 3)
     assert torch.equal(again.input_ids, batches[3].input_ids)

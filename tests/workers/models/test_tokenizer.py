@@ -74,3 +74,13 @@ def test_every_task_is_encoded_short_and_ends_with_the_end_mark(tokenizer: Any, 
             answer = example.tokens[example.prompt_tokens :]
             assert answer[-1] == end
             assert tokenizer.decode(answer[:-1]) == f" {source.answer}"
+
+
+def test_with_a_space_before_it_a_text_alone_has_the_tokens_that_it_has_in_a_sentence(tokenizer: Any) -> None:
+    spaced: Any = train_tokenizer(prefix_space=True)
+    assert spaced.get_vocab() == tokenizer.get_vocab()
+    for text in ("winter", "Ludo 1207-B", "12 May"):
+        alone = spaced(text)["input_ids"]
+        assert alone == spaced(f" {text}")["input_ids"] == tokenizer(f" {text}")["input_ids"]
+        assert spaced.decode(alone) == f" {text}"
+    assert len(spaced("winter")["input_ids"]) < len(tokenizer("winter")["input_ids"])

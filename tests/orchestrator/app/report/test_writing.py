@@ -12,6 +12,7 @@ import pytest
 
 from orchestrator.app.evaluate import Protocol, evaluate
 from orchestrator.app.report import Report, write_report
+from orchestrator.app.report.comparison import comparison_section
 from orchestrator.app.report.evaluated import read_evaluated
 from orchestrator.contracts import InputError, Outcome
 from surrogates.data.store import write_tables
@@ -209,6 +210,18 @@ def test_a_comparison_older_than_the_curves_is_named_so(tmp_path: Path) -> None:
     results.write_text(json.dumps(json.loads(results.read_text()) | {"trials": 3}))
     page = check(write_report(tmp_path / "tables").out)
     assert "the root has grown since: 3 trials were compared on, 24 are there now" in page.text
+
+
+def test_a_comparison_that_learned_elsewhere_names_where(tmp_path: Path) -> None:
+    for name, tasks in (("past", 3), ("tables", 1)):
+        write_tables(make(World(tasks=tasks, configs=8, epochs=2)), tmp_path / name)
+    protocol = Protocol(budgets=(1.0,), seeds=1, methods=("random", "average rank"))
+    evaluate(tmp_path / "past", on=tmp_path / "tables", protocol=protocol)
+    found = read_evaluated(tmp_path / "tables", tmp_path / "tables" / "transfer")
+    assert found is not None
+    assert set(found.lines["method"]) == {"random", "average rank"}
+    told = str(comparison_section(tmp_path / "tables", found).body)
+    assert f"1 task with what {tmp_path / 'past'} taught, 1 seed" in told
 
 
 def test_a_damaged_comparison_is_refused_with_what_to_do(tmp_path: Path) -> None:
