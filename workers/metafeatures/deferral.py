@@ -58,7 +58,7 @@ class _Deferred(ModuleType):
     def run(self) -> None:
         """Run the code; from then on this is a module like any other."""
         loader = self.__dict__.pop("_own_loader")
-        self.__class__ = ModuleType
+        self.__class__ = ModuleType  # type: ignore[assignment]  # Python's way to be rid of __getattr__
         loader.exec_module(self)
 
 

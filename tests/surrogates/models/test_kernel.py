@@ -59,6 +59,7 @@ def _refitted(model: KernelModel, keep: NDArray[np.bool_], task: int, configs: N
     covariance += parameters.per_config * (rows[:, None] == rows[None, :]) + parameters.noise * np.eye(
         len(rows)
     )
+    assert model._inverse is not None
     targets = np.linalg.solve(model._inverse, model.alpha)[keep]
     across = model.likeness(model._configs[configs], model._configs[rows]) * weights[task, tasks]
     across += parameters.per_config * (configs[:, None] == rows[None, :])
