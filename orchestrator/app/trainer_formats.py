@@ -22,13 +22,14 @@ _SELF_EVIDENT = ("task_type", "inference_mode")
 class _File:
     """What goes into a file."""
 
+    trainer: str
     content: dict[str, Any]
     unsaid: list[str] = field(default_factory=list)
     """What it can't hold, each with the reason."""
 
-    def render(self, trainer: str) -> str:
+    def render(self) -> str:
         """Return the file's text."""
-        head = [f"For {trainer}. Data, chat template and output folder are yours to add."]
+        head = [f"For {self.trainer}. Data, chat template and output folder are yours to add."]
         head += [f"Not in this file: {reason}" for reason in self.unsaid]
         comments = "".join(f"# {line}\n" for line in head)
         given = {name: value for name, value in self.content.items() if value is not None}
@@ -47,8 +48,8 @@ def as_axolotl(told: Mapping[str, Any]) -> str:
     Raises:
         InputError: Axolotl does not train that method, or that kind of model.
     """
-    adapter, arguments = _adapter(told, "Axolotl"), told["training_arguments"]
-    file = _File({"base_model": told["base_model"]})
+    file = _File("Axolotl", {"base_model": told["base_model"]})
+    adapter, arguments = _adapter(told, file.trainer), told["training_arguments"]
     quantised = told.get("quantization_config", {})
     if adapter is not None:
         file.content |= {
@@ -65,7 +66,7 @@ def as_axolotl(told: Mapping[str, Any]) -> str:
             "init_lora_weights": "peft_init_lora_weights",
         }
         targets = {"target_modules": _axolotl_targets}
-        _translate(file, adapter, words, targets, "Axolotl has no key for this argument of LoraConfig")
+        _translate(file, adapter, words, targets, "argument of LoraConfig")
         file.content["loraplus_lr_ratio"] = told.get("loraplus_lr_ratio")
     words = {
         "learning_rate": "learning_rate",
@@ -81,14 +82,14 @@ def as_axolotl(told: Mapping[str, Any]) -> str:
         "bf16": "bf16",
     }
     given = {name: value for name, value in arguments.items() if value not in (None, 0.0) or name in words}
-    _translate(file, given, words, {}, "Axolotl has no key for this training argument")
+    _translate(file, given, words, {}, "training argument")
     file.content |= {
         "gradient_accumulation_steps": 1,
         "sequence_len": told["max_length_tokens"],
         "sample_packing": bool(told.get("packing", False)),
     }
-    _tell_beside(file, told, prompts="train_on_inputs", trainer="Axolotl")
-    return file.render("Axolotl")
+    _tell_beside(file, told, prompts="train_on_inputs")
+    return file.render()
 
 
 def as_llamafactory(told: Mapping[str, Any]) -> str:
@@ -103,8 +104,10 @@ def as_llamafactory(told: Mapping[str, Any]) -> str:
     Raises:
         InputError: LLaMA-Factory does not train that method, or that kind of model.
     """
-    adapter, arguments = _adapter(told, "LLaMA-Factory"), told["training_arguments"]
-    file = _File({"model_name_or_path": told["base_model"], "stage": "sft", "do_train": True})
+    file = _File(
+        "LLaMA-Factory", {"model_name_or_path": told["base_model"], "stage": "sft", "do_train": True}
+    )
+    adapter, arguments = _adapter(told, file.trainer), told["training_arguments"]
     quantised = told.get("quantization_config", {})
     file.content["finetuning_type"] = "full" if adapter is None else "lora"
     if adapter is not None:
@@ -117,18 +120,19 @@ def as_llamafactory(told: Mapping[str, Any]) -> str:
             "use_rslora": "use_rslora",
         }
         special = {"target_modules": _llamafactory_targets, "init_lora_weights": _llamafactory_init}
-        _translate(file, adapter, words, special, "LLaMA-Factory has no key for this argument of LoraConfig")
+        _translate(file, adapter, words, special, "argument of LoraConfig")
         file.content["loraplus_lr_ratio"] = told.get("loraplus_lr_ratio")
     # Its training arguments are those of transformers, by inheritance.
     file.content |= arguments
+    packing = bool(told.get("packing", False))
     file.content |= {
         "gradient_accumulation_steps": 1,
         "cutoff_len": told["max_length_tokens"],
-        "packing": bool(told.get("packing", False)),
-        "neat_packing": True if told.get("packing", False) else None,
+        "packing": packing,
+        "neat_packing": packing or None,
     }
-    _tell_beside(file, told, prompts="train_on_prompt", trainer="LLaMA-Factory")
-    return file.render("LLaMA-Factory")
+    _tell_beside(file, told, prompts="train_on_prompt")
+    return file.render()
 
 
 def _adapter(told: Mapping[str, Any], trainer: str) -> Mapping[str, Any] | None:
@@ -155,7 +159,7 @@ def _translate(
     given: Mapping[str, Any],
     words: Mapping[str, str],
     special: Mapping[str, Callable[[Any], dict[str, Any] | None]],
-    otherwise: str,
+    kind: str,
 ) -> None:
     """Put arguments into a file under its own words; say of the others why they are not in it."""
     for name, value in given.items():
@@ -163,24 +167,25 @@ def _translate(
         if said is not None:
             file.content |= said
         elif name not in _SELF_EVIDENT:
-            file.unsaid.append(f"{name} = {value} ({otherwise})")
+            file.unsaid.append(f"{name} = {value} ({file.trainer} has no key for this {kind})")
 
 
-def _tell_beside(file: _File, told: Mapping[str, Any], *, prompts: str, trainer: str) -> None:
+def _tell_beside(file: _File, told: Mapping[str, Any], *, prompts: str) -> None:
     """Tell what no class of peft or transformers has an argument for."""
     weight = told.get("prompt_loss_weight", 0.0)
     file.content[prompts] = weight == 1.0
     if weight not in (0.0, 1.0):
         file.unsaid.append(
-            f"prompt_loss_weight = {weight} ({trainer} knows {prompts}: true or false, a weight of 1 or 0)"
+            f"prompt_loss_weight = {weight} "
+            f"({file.trainer} knows {prompts}: true or false, a weight of 1 or 0)"
         )
     if "hard_candidates" in told:
-        file.unsaid.append(f"hard_candidates = {told['hard_candidates']} ({trainer} has nothing alike)")
+        file.unsaid.append(f"hard_candidates = {told['hard_candidates']} ({file.trainer} has nothing alike)")
     steps, last = told["schedule_steps"], told["training_arguments"]["max_steps"]
     if last < steps:
         file.unsaid.append(
             f"the learning-rate schedule was one over {steps} steps and left after {last}; "
-            f"{trainer} ends it at max_steps"
+            f"{file.trainer} ends it at max_steps"
         )
 
 
