@@ -74,8 +74,9 @@ class CostModel:
         )
         # What a config costs is a smooth matter: a process tells it of configs that no task ran, too.
         nothing = np.zeros((len(logs), 0))
-        self._kernel = KernelModel(encoder, configs, nothing, centred[:, :, None], seed=seed)
-        self._kernel.settle()
+        self._kernel = KernelModel(
+            encoder, configs, nothing, centred[:, :, None], seed=seed, leaves_out=False
+        )
         self.config_parts = self.parts_of(configs, np.arange(len(configs)))
         """Log cost of each past config against its task's mean; shape ``(C,)``."""
         known = timed.any(axis=1)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_solve, cholesky
 
 from surrogates.data.encoding import ConfigEncoder
 from surrogates.data.normalisation import Array
-from surrogates.models.kernel_parameters import learn_parameters, matern
+from surrogates.models.kernel_parameters import inverse_of, learn_parameters, matern
 
 _MOST_ROWS = 2_000
 """Trials that predictions rest on; more are drawn from."""
@@ -51,10 +52,18 @@ class KernelModel:
         features: Encoded meta-features of the past tasks, NaN where not measured, shape ``(T, M)``.
         scores: Shape ``(T, C, F)``; NaN where not run.
         seed: Of the draw among many trials.
+        leaves_out: Whether ``left_out`` and ``left_out_fresh`` will be asked.
     """
 
     def __init__(
-        self, encoder: ConfigEncoder, configs: Array, features: Array, scores: Array, *, seed: int
+        self,
+        encoder: ConfigEncoder,
+        configs: Array,
+        features: Array,
+        scores: Array,
+        *,
+        seed: int,
+        leaves_out: bool = True,
     ) -> None:
         self._encoder, self._configs = encoder, configs
         self._features = np.nan_to_num(features)  # z-scores: 0 is the mean
@@ -65,18 +74,18 @@ class KernelModel:
         self.mean = np.nanmean(raw, axis=0)
         centred = np.where(np.isnan(raw), 0.0, raw - self.mean)
         few = _drawn(np.arange(len(rows)), _MOST_LEARNED, rng)
-        learned_on = configs[self._rows[few]]
+        used, of_trial = np.unique(self._rows[few], return_inverse=True)
         self.parameters = learn_parameters(
-            encoder.differences(learned_on, learned_on),
+            encoder.differences(configs[used], configs[used]),
             self._features,
             self._tasks[few],
-            self._rows[few],
+            of_trial,
             centred[few],
         )
-        inverse: Array = np.linalg.inv(self._covariance()).astype(np.float64)
-        self._inverse: Array | None = inverse
-        self.alpha: Array = inverse @ centred
+        factor = cholesky(self._covariance(), lower=True)
+        self.alpha: Array = np.asarray(cho_solve((factor, True), centred), dtype=np.float64)
         """Weights of the trials, shape ``(n, F)``."""
+        self._inverse: Array | None = inverse_of(factor) if leaves_out else None
 
     def project(self, configs: Array, places: NDArray[np.int64]) -> Projection:
         """Prepare a pool of configs.
@@ -162,7 +171,7 @@ class KernelModel:
     def _left_out(self, asked: NDArray[np.bool_], without: Callable[[int], NDArray[np.bool_]]) -> TaskLeftOut:
         """Predict past tasks' configs from all trials but, task by task, those left out."""
         if self._inverse is None:
-            raise ValueError("the model has been settled: nothing can be left out of it any more")
+            raise ValueError("the model has been settled, or learned to leave nothing out")
         told = np.full((*asked.shape, len(self.mean)), np.nan)
         untold = told.copy()
         before, kernel = np.zeros(0, dtype=np.int64), np.zeros((0, 0))
@@ -211,9 +220,11 @@ class KernelModel:
         kernel = np.take(self._likeness_to_trials(self._configs[used]), of_trial, axis=0)
         alike = learned.task_likeness(self._features, self._features)
         between = learned.shared + learned.by_features * alike + learned.own * np.eye(len(alike))
-        covariance = kernel * between[np.ix_(self._tasks, self._tasks)]
-        covariance += learned.per_config * (self._rows[:, None] == self._rows[None, :])
-        return np.asarray(covariance + learned.noise * np.eye(len(kernel)))
+        covariance: Array = between[np.ix_(self._tasks, self._tasks)]
+        covariance *= kernel
+        covariance[self._rows[:, None] == self._rows[None, :]] += learned.per_config
+        np.einsum("ii->i", covariance)[:] += learned.noise
+        return covariance
 
 
 def _drawn(rows: NDArray[np.int64], most: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -34,13 +34,13 @@ UNSHARED = World(tasks=5, configs=12, epochs=3, shared=False)
 @settings(max_examples=20)
 def test_gradient_of_the_likelihood_is_that_of_finite_differences(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    names, rows, tasks, columns = 3, 10, 5, 2
-    points = rng.normal(size=(names, rows))
+    names, rows, configs, tasks, columns = 3, 10, 6, 5, 2
+    points = rng.normal(size=(names, configs))
     likelihood = _MarginalLikelihood(
         (points[:, :, None] - points[:, None, :]) ** 2,
         rng.normal(size=(tasks, columns)),
         rng.integers(0, tasks, rows),
-        rng.integers(0, 6, rows),
+        rng.permutation(np.append(np.arange(configs), rng.integers(0, configs, rows - configs))),
         rng.normal(size=(rows, 2)),
     )
     at = likelihood.start + 0.3 * rng.normal(size=len(likelihood.start))
