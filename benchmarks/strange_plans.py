@@ -1,11 +1,11 @@
 """Is the plan for a task unlike all others as good as the average-rank portfolio?
 
-    python -m benchmarks.strange_plans make SWEEP.yaml FOLDER
+    python -m benchmarks.strange_plans make SWEEP.yaml FOLDER [--task FILE ... --count N]
     foretune run FOLDER/sweep.yaml --root STRANGE
     python -m benchmarks.strange_plans compare ROOT STRANGE
 
 ``make`` distorts three tasks of the sweep and writes them as JSON Lines, with a sweep that runs the same
-configs on them. ``compare`` learns from all tasks of ROOT, where the sweep itself was run, plans for each
+configs on them and on files that are named, or the first N of the configs. ``compare`` learns from all tasks of ROOT, where the sweep itself was run, plans for each
 task of STRANGE by the meta-features measured there, and replays the plan on the curves recorded there. A
 machine that was slower then, by other load, is allowed for with ``--slower``. Regret is 0 for the best config
 on record and 1 for the median one, at budgets that are multiples of the task's median full run. The same for
@@ -43,17 +43,26 @@ STRANGE = (
 METHODS: tuple[Method, ...] = (TransferOnly(), AverageRank(), RandomSearch())
 
 
-def make(sweep: Path, folder: Path) -> None:
-    """Write the distorted tasks, and the sweep that runs its configs on them."""
+def make(sweep: Path, folder: Path, *, files: Sequence[Path] = (), count: int | None = None) -> None:
+    """Write the distorted tasks, and the sweep that runs its configs on them.
+
+    Args:
+        sweep: The sweep whose configs are run.
+        folder: Where to write.
+        files: Further strange tasks.
+        count: How many of the configs it draws, from the first; None: all.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     spec = yaml.safe_load(sweep.read_text())
-    files = []
+    tasks = [str(path.resolve()) for path in files]
     for source, way, name in STRANGE:
         task = load_task(source)
         path = folder.resolve() / f"{name}.jsonl"
         save_task(replace(distort(task, task, way), name=name), path)
-        files.append(str(path))
-    strange = {**spec, "name": f"{spec['name']}-strange", "tasks": files}
+        tasks.append(str(path))
+    strange = {**spec, "name": f"{spec['name']}-strange", "tasks": tasks}
+    if count is not None:
+        strange["configs"] = {**spec["configs"], "count": count}
     (folder / "sweep.yaml").write_text(yaml.safe_dump(strange, sort_keys=False))
 
 
@@ -176,6 +185,8 @@ def main() -> None:
     making = commands.add_parser("make", help="write distorted tasks and their sweep")
     making.add_argument("sweep", type=Path, help="the sweep whose configs are run")
     making.add_argument("folder", type=Path)
+    making.add_argument("--task", type=Path, action="append", default=[], help="a strange task of your own")
+    making.add_argument("--count", type=int, help="so many of the configs that the sweep draws")
     comparing = commands.add_parser("compare", help="print the comparison")
     comparing.add_argument("root", type=Path, help="where the sweep was run")
     comparing.add_argument("strange", type=Path, help="where its configs were run on the distorted tasks")
@@ -184,7 +195,7 @@ def main() -> None:
     comparing.add_argument("--slower", type=float, default=1.0, help="divide the seconds of STRANGE by this")
     asked = parser.parse_args()
     if asked.command == "make":
-        make(asked.sweep, asked.folder)
+        make(asked.sweep, asked.folder, files=asked.task, count=asked.count)
         return
     budgets = [float(budget) for budget in asked.budgets.split(",")]
     past = MetaDataset.from_root(asked.root)
