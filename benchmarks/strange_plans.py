@@ -5,11 +5,12 @@
     python -m benchmarks.strange_plans compare ROOT STRANGE
 
 ``make`` distorts three tasks of the sweep and writes them as JSON Lines, with a sweep that runs the same
-configs on them and on files that are named, or the first N of the configs. ``compare`` learns from all tasks of ROOT, where the sweep itself was run, plans for each
-task of STRANGE by the meta-features measured there, and replays the plan on the curves recorded there. A
-machine that was slower then, by other load, is allowed for with ``--slower``. Regret is 0 for the best config
-on record and 1 for the median one, at budgets that are multiples of the task's median full run. The same for
-the tasks of ROOT, each left out of what is learned, stands below.
+configs, or the first N of them, on these and on the files that are named. ``compare`` learns from all tasks
+of ROOT, where the sweep itself was run, plans for each task of STRANGE by the meta-features measured there,
+and replays the plan on the curves recorded there. A machine that was slower then, by other load, is allowed
+for with ``--slower``. Regret is 0 for the best config on record and 1 for the median one, at budgets that are
+multiples of the task's median full run. The same for the tasks of ROOT, each left out of what is learned,
+stands below.
 """
 
 import argparse

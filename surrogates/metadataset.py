@@ -26,6 +26,7 @@ from surrogates.data.tables import (
     root_tasks,
     root_trials,
 )
+from surrogates.data.workload import Workload
 
 _CURVES = frozenset({Outcome.COMPLETED, Outcome.STOPPED, Outcome.TIMED_OUT})
 """Outcomes whose curve counts, as far as it goes."""
@@ -56,6 +57,10 @@ ROOT_MACHINE_FEATURES = (
     "probe_tokens_per_s",
 )
 """Meta-features of a sweep's root that tell with what a task was measured, and nothing of the task."""
+ROOT_WORKLOAD = Workload(
+    amounts=(("steps_per_epoch",), ("prompt_tokens_mean", "answer_tokens_mean")), speed="probe_tokens_per_s"
+)
+"""What the seconds of a sweep's epochs are proportional to."""
 _LOSSES = ("train_loss", "eval_loss", "test_loss")
 
 
@@ -86,6 +91,8 @@ class MetaDataset:
     """Meta-features that predictions are made from; None: all. The tasks hold all that was measured."""
     machine_features: tuple[str, ...] = ()
     """Meta-features that tell with what a task was measured: no sign of a strange task."""
+    workload: Workload | None = None
+    """Meta-features that seconds are proportional to, beyond what the past tasks tell; None: not known."""
     max_epochs: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -104,6 +111,7 @@ class MetaDataset:
         cost: str,
         reports: Sequence[str] = (),
         failures: pd.DataFrame | None = None,
+        workload: Workload | None = None,
     ) -> "MetaDataset":
         """Take any table of learning curves.
 
@@ -118,6 +126,7 @@ class MetaDataset:
             cost: Column with the seconds of this epoch alone.
             reports: Columns that predictions are also given in.
             failures: Trials that left no curve: task_id, config_id, cost, optionally seed, trial_id, outcome.
+            workload: Columns of the tasks that seconds are proportional to.
 
         Returns:
             The meta-dataset.
@@ -151,6 +160,7 @@ class MetaDataset:
             metric=metric,
             direction=Direction(direction),
             reports=tuple(reports),
+            workload=workload,
         )
 
     @classmethod
@@ -223,6 +233,7 @@ class MetaDataset:
             base_fingerprints=tuple(sorted(trials["base_fingerprint"].unique())),
             learned_features=learned_features(past, features),
             machine_features=ROOT_MACHINE_FEATURES,
+            workload=ROOT_WORKLOAD,
         )
 
     @classmethod
@@ -240,6 +251,7 @@ class MetaDataset:
         base_fingerprints: tuple[str, ...] = (),
         learned_features: tuple[str, ...] | None = None,
         machine_features: tuple[str, ...] = (),
+        workload: Workload | None = None,
     ) -> "MetaDataset":
         known = {task.task_id for task in tasks}
         refuse_unknown("task", sorted(set(trials["task_id"]) - known), "tasks")
@@ -262,6 +274,7 @@ class MetaDataset:
             base_fingerprints=base_fingerprints,
             learned_features=learned_features,
             machine_features=machine_features,
+            workload=workload,
         )
 
     def barren_tasks(self) -> tuple[PastTask, ...]:

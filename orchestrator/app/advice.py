@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import RenderableType
 
 from orchestrator.app.advice_view import render_plan
-from orchestrator.app.constraints import Constraints, fitting, for_device
+from orchestrator.app.constraints import Constraints, fitting, for_device, of_no_machine
 from orchestrator.app.published import PublishedDefaults, is_other_base, published_defaults
 from orchestrator.app.roots import learnable_spec, newest_root
 from orchestrator.app.shipped import is_shipped, shipped_root
@@ -142,7 +142,7 @@ def recommend(
         recorded = _recorded_features(chosen, task, base)
         asker = find_asker(chosen, running)
         asked = question(
-            measured() if recorded is None else recorded,
+            of_no_machine(measured(), demands) if recorded is None else recorded,
             budget_s * demands.speed_factor,
             k=k,
             task_id=task.task_id,

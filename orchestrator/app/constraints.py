@@ -94,6 +94,23 @@ def fitting(
     return kept
 
 
+def of_no_machine(features: Mapping[str, float], constraints: Constraints) -> Mapping[str, float]:
+    """Leave out how fast the machine is that measured a task, where it will be trained on another one.
+
+    Args:
+        features: Meta-features of a task.
+        constraints: Name the device that will train, or how much faster it is than those on record.
+
+    Returns:
+        The meta-features; all of them where it will be trained on the machine that measured it.
+    """
+    from surrogates.metadataset import ROOT_WORKLOAD
+
+    if constraints.device is None and constraints.speed_factor == 1.0:
+        return features
+    return {name: value for name, value in features.items() if name != ROOT_WORKLOAD.speed}
+
+
 def for_device(plan: Plan, constraints: Constraints, recorded: Sequence[str]) -> Plan:
     """Tell a plan's seconds as the asked device would take them.
 

@@ -10,6 +10,7 @@ from orchestrator.contracts import Config, InputError
 from surrogates.data.normalisation import Direction
 from surrogates.data.space import Space
 from surrogates.data.tables import PastTask, refuse_unknown
+from surrogates.data.workload import Workload
 from surrogates.metadataset import MetaDataset
 
 
@@ -23,6 +24,7 @@ class Description:
     base_fingerprints: tuple[str, ...] = ()
     learned_features: tuple[str, ...] | None = None
     machine_features: tuple[str, ...] = ()
+    workload: Workload | None = None
 
     @classmethod
     def of(cls, meta: MetaDataset) -> "Description":
@@ -34,6 +36,7 @@ class Description:
             base_fingerprints=meta.base_fingerprints,
             learned_features=meta.learned_features,
             machine_features=meta.machine_features,
+            workload=meta.workload,
         )
 
     @classmethod
@@ -62,6 +65,7 @@ class Description:
             base_fingerprints=_names(content, "base_fingerprints"),
             learned_features=None if learned is None else _names(content, "learned_features"),
             machine_features=_names(content, "machine_features"),
+            workload=_workload(content.get("workload")),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -113,6 +117,7 @@ class Description:
             base_fingerprints=self.base_fingerprints,
             learned_features=self.learned_features,
             machine_features=self.machine_features,
+            workload=self.workload,
         )
 
 
@@ -121,3 +126,13 @@ def _names(content: Mapping[str, Any], key: str) -> tuple[str, ...]:
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{key} must be a list of names, got {names!r}; write the tables anew")
     return tuple(names)
+
+
+def _workload(content: object) -> Workload | None:
+    if content is None:
+        return None
+    match content:
+        case {"amounts": list() as amounts, "speed": str() | None as speed}:
+            names = [_names({"amounts": part}, "amounts") for part in amounts]
+            return Workload(amounts=tuple(names), speed=speed)
+    raise InputError(f"workload must name amounts and speed, got {content!r}; write the tables anew")

@@ -3,6 +3,8 @@
 The logarithm of a full run's seconds is a task's part plus a config's part. Seconds follow size in
 proportion, far beyond the sizes seen, so the task's part is linear in the meta-features, in one of them or
 in all, where that tells tasks left out better than the past tasks' middle does; trees could not extend it.
+Where a task's workload is known (``surrogates.data.workload``) the line speaks only within what was seen, and
+beyond it seconds follow the workload: a line through eight tasks of one length tells nothing of longer ones.
 What is told is the middle of what may come, as likely too little as too much; how far off it was on past
 tasks is kept beside it.
 """
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from orchestrator.contracts import InputError
 from surrogates.data.encoding import ConfigEncoder
 from surrogates.data.normalisation import Array
+from surrogates.data.workload import Beyond
 from surrogates.models.kernel import KernelModel
 
 _FEWEST_TASKS = 4
@@ -80,6 +83,8 @@ class CostModel:
         self.config_parts = self.parts_of(configs, np.arange(len(configs)))
         """Log cost of each past config against its task's mean; shape ``(C,)``."""
         known = timed.any(axis=1)
+        middles = np.nan_to_num(features[known])  # z-scores: 0 is the mean
+        self._least, self._most = middles.min(axis=0), middles.max(axis=0)
         parts = np.array([np.nanmean(row - self.config_parts) for row in logs[known]])
         self._line, told = _choose_line(features[known], parts)
         ratios = np.array(
@@ -105,17 +110,21 @@ class CostModel:
         """
         return self._kernel.predict(self._kernel.project(configs, places), None)[:, 0]
 
-    def seconds(self, parts: Array, features: Array) -> Array:
+    def seconds(self, parts: Array, features: Array, beyond: Beyond | None = None) -> Array:
         """Return seconds up to every fidelity.
 
         Args:
             parts: The configs' parts, shape ``(P,)``.
             features: The task's encoded meta-features, shape ``(M,)``.
+            beyond: How far its workload lies beyond the past tasks'; None: not known.
 
         Returns:
             Positive and rising, shape ``(P, F)``.
         """
-        full = self._factor * np.exp(self._line.at(features[None, :])[0] + parts)
+        beyond = beyond or Beyond()
+        if not np.isnan(beyond.amount):
+            features = features.clip(self._least, self._most)
+        full = self._factor * beyond.seconds * np.exp(self._line.at(features[None, :])[0] + parts)
         return np.asarray(full[:, None] * self._shape)
 
 

@@ -9,6 +9,7 @@ from surrogates.data.encoding import ConfigEncoder, FeatureEncoder
 from surrogates.data.normalisation import Array
 from surrogates.data.readings import Readings
 from surrogates.data.score_table import build_table
+from surrogates.data.workload import Workloads
 from surrogates.metadataset import MetaDataset
 from surrogates.models.blend import Blend, Told, learn_blend
 from surrogates.models.costs import CostModel
@@ -56,6 +57,7 @@ class Knowledge:
         told = [task.features for task in meta.tasks]
         self.features = FeatureEncoder.fitted(told, meta.learned_features)
         self.strangeness = Strangeness(told, ignored=meta.machine_features)
+        self.workloads = Workloads.of(meta.workload, told)
         past = self.features.encode(told)
         encoded = encoder.encode([meta.configs[key] for key in self.table.config_ids])
         self.neighbourhood = Neighbourhood(features=past, bandwidth=learn_bandwidth(past, self.table.scores))

@@ -26,6 +26,8 @@ _MOST_CHOICES = 40
 _MOST_USUAL = 1.0
 """Strangeness up to which a task's meta-features are believed."""
 _EVIDENCE_TASKS = 3
+_MUCH = 1.25
+"""Factor between seconds from which a plan says why they are so."""
 _LONE_NODES, _LONE_WEIGHTS = np.array([-1.28, 0.0, 1.28]), np.array([0.2, 0.6, 0.2])
 """With one past task there are no deviations between tasks; the model's error on configs stands in."""
 
@@ -45,6 +47,7 @@ class Question:
         self._distances = learned.neighbourhood.distances(self._features)
         self._told = features
         self._strangeness = learned.strangeness.score(features)
+        self._beyond = learned.workloads.beyond(features)
         # Of a task unlike everything seen, or of which nothing is known, its meta-features may say anything.
         self._is_usual = self._strangeness is not None and self._strangeness <= _MOST_USUAL
         self._is_usual &= not np.isnan(self._features).all()
@@ -56,7 +59,7 @@ class Question:
         samples = Samples(
             goodness=learned.readings.find(self._sampled).read(learned.readings.goodness).transpose(1, 2, 0),
             weights=self._weights,
-            cost_s=learned.costs.seconds(pool.cost_parts, self._features),
+            cost_s=learned.costs.seconds(pool.cost_parts, self._features, self._beyond),
             factors=learned.costs.factors,
         )
         self._samples = samples.averaged() if Part.UNCERTAINTY in learned.without else samples
@@ -181,7 +184,26 @@ class Question:
             notes.append(
                 "likeness of tasks did not predict results among the past tasks: all of them count alike"
             )
+        return [*notes, *self._beyond_notes()]
+
+    def _beyond_notes(self) -> list[str]:
+        """Say where seconds are told beyond what was timed, if that makes much of a difference."""
+        notes, declared = [], self._learned.meta.workload
+        if declared is not None and _matters(self._beyond.amount):
+            notes.append(
+                f"an epoch has {self._beyond.amount:.2g} times as much to train on as that of the "
+                f"nearest past task ({declared.terms}): seconds are told in proportion"
+            )
+        if declared is not None and _matters(self._beyond.speed):
+            notes.append(
+                f"the machine that measured the task is {self._beyond.speed:.2g} times as fast as those that "
+                f"the past tasks were timed on ({declared.speed}): seconds are told in proportion"
+            )
         return notes
+
+
+def _matters(factor: float) -> bool:
+    return not math.isnan(factor) and not 1 / _MUCH <= factor <= _MUCH
 
 
 def _too_small(budget_s: float, least: float) -> list[str]:

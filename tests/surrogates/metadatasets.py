@@ -12,6 +12,7 @@ from surrogates.data.description import Description
 from surrogates.data.normalisation import Direction
 from surrogates.data.space import Space
 from surrogates.data.tables import FAILURES, PastTask
+from surrogates.data.workload import Workload
 from surrogates.metadataset import MetaDataset
 
 DECLARED: dict[str, Any] = {
@@ -75,6 +76,9 @@ def metadatasets(draw: st.DrawFn, *, low: float = -1e3, high: float = 1e3) -> Me
         base_fingerprints=tuple(draw(st.sets(st.sampled_from(["base-1", "base-2"])))),
         learned_features=draw(st.sampled_from([None, ("size",), ()])),
         machine_features=draw(st.sampled_from([(), ("level",)])),
+        workload=draw(
+            st.sampled_from([None, Workload(amounts=(("size",), ("level", "hint")), speed="level")])
+        ),
     )
     return described.meta(
         points=frame[["trial_id", "epoch", "value", "cost_s", *reports]],

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-VERSION = 1
+VERSION = 2
 """Grows when the same task gives another value, or another set of names, than before."""
 REFERENCE_BATCH = 16
 """Examples of a step, for ``steps_per_epoch``."""

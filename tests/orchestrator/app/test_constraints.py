@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.app import serving
-from orchestrator.app.constraints import Constraints, fitting, for_device
+from orchestrator.app.constraints import Constraints, fitting, for_device, of_no_machine
 from orchestrator.app.web import read_token
 from orchestrator.cli.main import main
 from orchestrator.cli.values import parse_excluded, parse_fixed, parse_size, parse_value
@@ -45,6 +45,13 @@ def test_device_that_is_not_on_record_is_said(plan: Plan) -> None:
     assert "measured on NVIDIA A100-SXM4-80GB; on H100 they differ" in note
     told = for_device(plan, Constraints(device="H100", speed_factor=2.0), recorded)
     assert "told for H100 2 times as fast" in told.notes[-1]
+
+
+def test_machine_that_measured_a_task_counts_only_where_it_is_trained_there() -> None:
+    measured = {"train_examples": 100.0, "probe_tokens_per_s": 9e3}
+    assert of_no_machine(measured, Constraints()) == measured
+    for elsewhere in (Constraints(device="H100"), Constraints(speed_factor=2.0)):
+        assert of_no_machine(measured, elsewhere) == {"train_examples": 100.0}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from surrogates.data.tables import PastTask, learned_features, root_seconds, root_tasks, root_trials
-from surrogates.metadataset import ROOT_FEATURES, ROOT_MACHINE_FEATURES, MetaDataset
+from surrogates.metadataset import ROOT_FEATURES, ROOT_MACHINE_FEATURES, ROOT_WORKLOAD, MetaDataset
 from surrogates.recommender import Recommender
 from tests.surrogates.roots import write_root
 
@@ -66,6 +66,7 @@ def test_meta_features_that_a_root_is_learned_from_can_be_chosen(
     kept = meta.without([meta.tasks[0].task_id])
     assert kept.learned_features == meta.learned_features
     assert kept.machine_features == ROOT_MACHINE_FEATURES
+    assert kept.workload == ROOT_WORKLOAD
     assert Recommender.fit(kept).features.names == learned
 
 

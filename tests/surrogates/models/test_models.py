@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from orchestrator.contracts import InputError
 from surrogates.data.encoding import ConfigEncoder
 from surrogates.data.space import Space
+from surrogates.data.workload import Beyond
 from surrogates.models.boosting import Booster, nonnegative_weights, task_folds
 from surrogates.models.costs import CostModel
 from surrogates.models.failures import FailureModel
@@ -89,6 +90,19 @@ def test_seconds_follow_size_beyond_what_was_seen() -> None:
     assert np.allclose(told[:, 1], np.exp(3.0 + configs[:, 0]), rtol=0.25)
     assert np.allclose(told[:, 0], 0.25 * told[:, 1])
     assert (model.seconds(model.config_parts, np.array([np.nan, np.nan])) > 0).all()
+
+
+def test_where_a_workload_is_known_a_line_speaks_only_within_what_was_seen() -> None:
+    rng = np.random.default_rng(3)
+    sizes = np.linspace(-1.5, 1.5, 8)
+    costs = np.exp(sizes[:, None] + rng.uniform(size=(1, 30)))
+    configs = rng.uniform(size=(30, 2))
+    model = CostModel(_encoder(2), configs, sizes[:, None], costs, np.ones(1), seed=0)
+    edge = model.seconds(model.config_parts, np.array([1.5]))
+    told = model.seconds(model.config_parts, np.array([3.0]), Beyond(amount=2.0, speed=0.5))
+    assert np.allclose(told, 4.0 * edge)
+    slow = model.seconds(model.config_parts, np.array([3.0]), Beyond(speed=0.5))
+    assert np.allclose(slow, 2.0 * model.seconds(model.config_parts, np.array([3.0])))
 
 
 def test_seconds_of_configs_that_nobody_ran_follow_those_of_their_like() -> None:

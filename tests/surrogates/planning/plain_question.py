@@ -60,6 +60,7 @@ class PlainQuestion:
         self._distances = learned.neighbourhood.distances(self._features)
         self._judgement = learned.strangeness.judge(features)
         self._strangeness = None if self._judgement is None else self._judgement.score
+        self._beyond = learned.workloads.beyond(features)
         # Of a task unlike everything seen, or of which nothing is known, its meta-features may say anything.
         self._is_usual = self._strangeness is not None and self._strangeness <= _MOST_USUAL
         self._is_usual &= not np.isnan(self._features).all()
@@ -76,7 +77,7 @@ class PlainQuestion:
                 ]
             ),
             weights=self._weights,
-            cost_s=learned.costs.seconds(pool.cost_parts, self._features),
+            cost_s=learned.costs.seconds(pool.cost_parts, self._features, self._beyond),
             factors=learned.costs.factors,
         )
         self._samples = samples.averaged() if Part.UNCERTAINTY in learned.without else samples

@@ -133,3 +133,14 @@ def test_sample_depends_on_content_alone() -> None:
     chosen = [task.train[index] for index in chosen_by_content(task.train, 20)]
     assert [task.train[::-1][i] for i in chosen_by_content(task.train[::-1], 20)] == chosen
     assert len(set(chosen)) == 20
+
+
+def test_what_others_take_of_the_cores_does_not_slow_a_probe(
+    loaded_base: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_task(5)
+    encoded = encoded_of(task, loaded_base)
+    walls = iter([0.0, 1e6])
+    monkeypatch.setattr("time.perf_counter", lambda: next(walls, 2e6))
+    quiet = probe_run(task, encoded, loaded_base, encoded.validation)
+    assert quiet.tokens_per_s > 1.0  # a million seconds would be a thousandth
