@@ -8,6 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite, nan, prod
 
+_SAME_MACHINE = 2.5
+"""Factor between speeds up to which machines count as equally fast: a speed is measured in a second, with
+shorter or longer texts, and with more or less else to do."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
@@ -44,7 +48,7 @@ class Beyond:
     amount: float = nan
     """Its amount over the nearest of theirs: 1 within their range; NaN where it can't be told."""
     speed: float = nan
-    """The same of its machine's speed."""
+    """The same of its machine's speed; 1 where it may be that of a machine equally fast."""
 
     @property
     def seconds(self) -> float:
@@ -79,9 +83,10 @@ class Workloads:
         """Return how far a task lies beyond them, by its meta-features."""
         if self.declared is None:
             return Beyond()
+        speed = _over(self.declared.speed_of(features), self.speeds)
         return Beyond(
             amount=_over(self.declared.amount(features), self.amounts),
-            speed=_over(self.declared.speed_of(features), self.speeds),
+            speed=1.0 if 1 / _SAME_MACHINE <= speed <= _SAME_MACHINE else speed,
         )
 
 
