@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,11 +80,26 @@ def open_connection(address: str | None, *, cpus: int | None = None) -> Connecti
                 "into RAY_AUTH_TOKEN, or RAY_AUTH_MODE=disabled where it runs without"
             ) from err
         except (ConnectionError, RuntimeError, ValueError) as err:
+            if (other := _other_version(address, str(err))) is not None:
+                raise other from err
             raise InputError(
                 f"no Ray cluster answers at {address!r}: {str(err).splitlines()[0]}; start one with "
                 "`ray start --head`, or leave --address out to use an embedded one"
             ) from err
     return Connection(address=str(ray.get_runtime_context().gcs_address), is_embedded=address is None)
+
+
+def _other_version(address: str, said: str) -> InputError | None:
+    """Return the error for a cluster of another Ray or Python, if that is what Ray says."""
+    versions = re.findall(r"Ray: (\S+)\s+Python: (\S+)", said)
+    if "Version mismatch" not in said or len(versions) != 2:
+        return None
+    (theirs, their_python), (ours, our_python) = versions
+    return InputError(
+        f"the Ray cluster at {address!r} runs Ray {theirs} on Python {their_python}, this is Ray {ours} on "
+        f"Python {our_python}; Ray wants both equal: run this with the cluster's versions, or send the sweep "
+        "there with `foretune submit`, which asks for neither"
+    )
 
 
 def is_connected() -> bool:

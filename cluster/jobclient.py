@@ -53,6 +53,10 @@ class JobClient(JobSubmissionClient):
         with explained(address), _overruling_ray(address):
             super().__init__(address)
 
+    def ray_version(self) -> str:
+        """Return the version of the cluster's Ray; told without a token."""
+        return str(self._do_request("GET", "/api/version").json()["ray_version"])
+
     def _do_request(self, method: str, endpoint: str, **options: Any) -> requests.Response:
         response: requests.Response = super()._do_request(
             method, endpoint, timeout=self._timeouts_s, **options

@@ -32,6 +32,8 @@ def test_package_is_imported_from_this_checkout(package: str) -> None:
         ("workers.judge", ["torch", "ray", "transformers"]),
         ("workers.documents.recipe", ["torch", "ray", "pypdf"]),
         ("surrogates.recommender", ["ray", "torch"]),
+        ("cluster.doctor.ports", ["ray"]),
+        ("orchestrator.app.doctor", ["ray", "torch"]),
     ],
 )
 def test_importing_a_module_does_not_load(module: str, heavy: list[str]) -> None:

@@ -8,6 +8,7 @@ the end of its input, and ends too. Imports the standard library only: beginning
 import contextlib
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -54,13 +55,18 @@ class Standby:
             self._process.stdin.write(json.dumps(question) + "\n")
             self._process.stdin.close()
 
-    def answer(self) -> Any:
+    def answer(self, *, timeout_s: float | None = None) -> Any:
         """Wait for the answer.
+
+        Args:
+            timeout_s: Longest wait, in seconds; a process that has said nothing by then is killed.
 
         Returns:
             What the process said, as JSON-like values; None if it died without an answer.
         """
         assert self._process.stdout is not None
+        if timeout_s is not None and not select.select([self._process.stdout], [], [], timeout_s)[0]:
+            self._process.kill()
         said = self._process.stdout.readline()
         return json.loads(said) if said.endswith("\n") else None
 

@@ -8,7 +8,7 @@ class Exit(enum.IntEnum):
 
     DONE = 0
     NO = 1
-    """The answer is no: a fault was found, two sweeps differ."""
+    """The answer is no: a fault was found, two sweeps differ, a check failed."""
     BAD_INPUT = 2
     """Nothing was changed."""
     STOPPED_EARLY = 3

@@ -12,6 +12,7 @@ from orchestrator.app.exits import Exit
 from orchestrator.cli import (
     control,
     data,
+    doctor,
     evaluation,
     interchange,
     report,
@@ -25,8 +26,8 @@ from orchestrator.contracts import OrchestrationError, SweepInterruptedError
 from workers.standby import Standby
 
 EXIT_CODES = """
-Exit codes: 0 done; 1 the answer is no (verify found a fault, two sweeps differ); 2 bad input, nothing was
-changed; 3 stopped before the end, resume continues; 130 interrupted.
+Exit codes: 0 done; 1 the answer is no (verify found a fault, two sweeps differ, doctor found what will not
+work); 2 bad input, nothing was changed; 3 stopped before the end, resume continues; 130 interrupted.
 """
 
 
@@ -46,7 +47,19 @@ app = typer.Typer(
     result_callback=_exit_with,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for module in (sweeps, control, surrogate, tune, evaluation, report, data, interchange, space, torture):
+for module in (
+    sweeps,
+    control,
+    surrogate,
+    tune,
+    evaluation,
+    report,
+    data,
+    interchange,
+    space,
+    doctor,
+    torture,
+):
     module.register(app)
 
 

@@ -139,7 +139,7 @@ def test_unknown_option_is_refused_with_exit_code_2(command: Command) -> None:
 
 COMMANDS = [
     *("quickstart", "run", "resume", "status", "verify", "reproduce"),
-    *("serve", "recommend", "tune", "evaluate", "import", "export", "space", "pretrain"),
+    *("serve", "recommend", "tune", "evaluate", "import", "export", "space", "doctor", "pretrain"),
 ]
 
 

@@ -1,0 +1,1 @@
+"""What cluster.doctor finds, on made-up and on real machines."""
