@@ -177,8 +177,9 @@ class Question:
             assert judgement is not None
             notes.append(
                 f"the task is unlike everything seen (strangeness {judgement.score:.3f}, most of all "
-                f"in {', '.join(judgement.reasons)}): its meta-features tell only the costs, and "
-                "every past task counts alike"
+                f"in {', '.join(judgement.reasons)}): its meta-features tell only the costs, "
+                "every past task counts alike, and the values are what the choices came to there: here they "
+                "may come to anything"
             )
         elif np.isinf(self._learned.neighbourhood.bandwidth) and len(self._learned.meta.tasks) > 1:
             notes.append(

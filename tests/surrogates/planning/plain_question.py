@@ -250,8 +250,9 @@ class PlainQuestion:
         if self._judgement is not None and self._judgement.score > _MOST_USUAL:
             notes.append(
                 f"the task is unlike everything seen (strangeness {self._judgement.score:.3f}, most of all "
-                f"in {', '.join(self._judgement.reasons)}): its meta-features tell only the costs, and "
-                "every past task counts alike"
+                f"in {', '.join(self._judgement.reasons)}): its meta-features tell only the costs, "
+                "every past task counts alike, and the values are what the choices came to there: here they "
+                "may come to anything"
             )
         elif np.isinf(self._learned.neighbourhood.bandwidth) and len(self._learned.meta.tasks) > 1:
             notes.append(
