@@ -42,7 +42,7 @@ def test_a_task_measured_aside_has_the_numbers_it_has_here(
 
 
 @pytest.mark.parametrize("source", ["worlds:machines", "worlds:towns"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_the_short_way_to_start_measures_what_the_ordinary_way_does(
     source: str, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -202,6 +202,7 @@ class TestOnARealCluster:
         assert person.submits(SLOWER, root).returncode == 0
         assert_certified(root, like=quiet[0])
 
+    @pytest.mark.slow
     def test_epoch_longer_than_rays_patience_is_drained_all_the_same(
         self, person: Person, storage: Path
     ) -> None:

@@ -122,8 +122,9 @@ def test_a_sweep_under_kills_of_every_kind_ends_equal_to_one_left_alone(tmp_path
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("sent", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_torture_leaves_nothing_running(tmp_path: Path, sent: signal.Signals) -> None:
     command = [sys.executable, "-m", "orchestrator.cli", "torture", "--seed", "5", "--kills", "500"]
     with subprocess.Popen(
