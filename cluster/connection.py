@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from cluster import EMBEDDED_STORE_BYTES
 from orchestrator.contracts import InputError
 
 # Ray reads this once, when it is imported. Clusters it starts authenticate by token unless told otherwise;
@@ -20,7 +21,6 @@ from ray.exceptions import AuthenticationError
 
 NAMESPACE = "foretune"
 """Ray namespace of every named actor of ours."""
-_OBJECT_STORE_BYTES = 128 * 2**20
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def open_connection(address: str | None, *, cpus: int | None = None) -> Connecti
             address="local",
             num_cpus=cpus,
             include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
+            object_store_memory=EMBEDDED_STORE_BYTES,
             **quiet,
         )
     else:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from orchestrator.contracts import InputError
+from orchestrator.contracts import InputError, first_line
 
 # Ray reads this once, when it is imported; without it requests to a cluster that wants a token carry none.
 os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -153,9 +153,3 @@ def _overruling_ray(address: str) -> Iterator[None]:
             del os.environ[ADDRESS_VARIABLE]
         else:
             os.environ[ADDRESS_VARIABLE] = before
-
-
-def first_line(err: Exception) -> str:
-    """Return the first line of what an error says, or its kind where it says nothing."""
-    lines = [line.strip() for line in str(err).splitlines() if line.strip()]
-    return lines[0] if lines else type(err).__name__

@@ -6,8 +6,7 @@ from typing import Any
 
 import yaml
 
-from cluster.jobclient import first_line
-from orchestrator.contracts import InputError
+from orchestrator.contracts import InputError, first_line
 
 # After jobclient, which says how Ray authenticates before Ray is imported.
 from ray.runtime_env import RuntimeEnv  # isort: skip

@@ -13,14 +13,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 _TAIL = 2000
 """Letters of a failed process's last words that are told."""
 
 
 class Standby:
-    """One process, which answers one question.
+    """One process, which answers one question; leaving its ``with`` ends it.
 
     Args:
         module: What it runs, as ``python -m`` takes it.
@@ -38,6 +38,12 @@ class Standby:
             text=True,
             env=environment,
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.end()
 
     @property
     def pid(self) -> int:

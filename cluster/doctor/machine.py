@@ -6,11 +6,10 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from cluster import EMBEDDED_STORE_BYTES
 from cluster.doctor.finding import Finding, Status, size
 from cluster.doctor.kernel import Kernel, container_cpu_quota, cpu_quota, memory
 
-EMBEDDED_STORE_BYTES = 128 * 2**20
-"""The object store of an embedded cluster (``cluster.connection``); what we send through one is small."""
 _LEAST_MEMORY_BYTES = 3 * 2**29
 """An embedded Ray takes about 600 MB, each trainer 420 MB before a model."""
 _MOST_USED = 0.9
@@ -19,8 +18,8 @@ _LEAST_OPEN_FILES = 4096
 """Below that Ray itself warns."""
 _WANTED_OPEN_FILES = 65536
 """Up to which Ray raises the limit by itself, if it may."""
-LEAST_FREE_BYTES = 2**28
-ROOMY_BYTES = 5 * 2**30
+_LEAST_FREE_BYTES = 2**28
+_ROOMY_BYTES = 5 * 2**30
 _SOCKET_PATH_BYTES = 107
 _BELOW_TEMPORARY = len("/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1")
 
@@ -39,7 +38,7 @@ def cpus(kernel: Kernel, *, counted: int | None = None, bound_to: int | None = N
     """
     counted = counted or os.cpu_count() or 1
     if bound_to is None:
-        bound_to = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else counted
+        bound_to = _bound_to() or counted
     quota = cpu_quota(kernel)
     allowed = min(float(bound_to), quota if quota is not None else bound_to)
     if allowed >= counted:
@@ -72,7 +71,7 @@ def threads(environment: Mapping[str, str], cores: int | None = None) -> Finding
     """
     name = "OMP_NUM_THREADS"
     if cores is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = _bound_to() or os.cpu_count() or 1
     given = environment.get(name)
     if not given:
         return Finding(
@@ -149,9 +148,9 @@ def disk(name: str, folder: Path, *, wanted_for: str) -> Finding:
     if usage.f_files and usage.f_favail == 0:
         advice = f"remove files: the file system has no inode left, {wanted_for}"
         return Finding(name, Status.FAILED, f"{text}, and no more file can be made", advice)
-    if free < LEAST_FREE_BYTES:
+    if free < _LEAST_FREE_BYTES:
         return Finding(name, Status.FAILED, text, f"make room: {wanted_for}")
-    if free < ROOMY_BYTES:
+    if free < _ROOMY_BYTES:
         return Finding(name, Status.WARNING, text, f"make room before a long sweep: {wanted_for}")
     return Finding(name, Status.OK, text)
 
@@ -194,6 +193,11 @@ def open_files(limits: tuple[int, int] | None = None) -> Finding:
         advice = f"raise the hard limit (`ulimit -Hn`, limits.conf, LimitNOFILE=) to {_WANTED_OPEN_FILES}"
         return Finding("open files", Status.WARNING, text, advice)
     return Finding("open files", Status.OK, text)
+
+
+def _bound_to() -> int | None:
+    """Return how many cores this process may run on; None where the system does not tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
 def _limit(count: int) -> str:

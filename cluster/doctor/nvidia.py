@@ -54,13 +54,13 @@ def listing(timeout_s: float = _ANSWER_S) -> Listing:
     if done.returncode != 0:
         said = (done.stdout + done.stderr).strip().splitlines() or ["nothing"]
         return Listing(trouble=f"nvidia-smi ended with exit code {done.returncode}: {said[0]}")
-    cards = [_card(line) for line in done.stdout.splitlines() if line.strip()]
-    strange = next(
-        (line for line, card in zip(done.stdout.splitlines(), cards, strict=False) if not card), None
-    )
-    if strange is not None:
-        return Listing(trouble=f"nvidia-smi says {strange.strip()!r}, which is no GPU")
-    return Listing(cards=tuple(card for card in cards if card is not None))
+    cards = []
+    for line in filter(str.strip, done.stdout.splitlines()):
+        card = _card(line)
+        if card is None:
+            return Listing(trouble=f"nvidia-smi says {line.strip()!r}, which is no GPU")
+        cards.append(card)
+    return Listing(cards=tuple(cards))
 
 
 def _card(line: str) -> Card | None:

@@ -10,6 +10,7 @@ from orchestrator.contracts.errors import (
     RootInUseError,
     SweepInterruptedError,
     WorkerStalledError,
+    first_line,
 )
 from orchestrator.contracts.ids import ConfigId, TaskId, TrialId, WorkerId, config_id, digest
 from orchestrator.contracts.messages import (
@@ -83,4 +84,5 @@ __all__ = [
     "WorkerStalledError",
     "config_id",
     "digest",
+    "first_line",
 ]

@@ -73,3 +73,9 @@ class InvalidConfigError(OrchestrationError):
 
 class NothingLearnedError(OrchestrationError):
     """There is no finished trial to learn from yet."""
+
+
+def first_line(err: BaseException) -> str:
+    """Return the first line of what an error says, or its kind where it says nothing."""
+    lines = [line.strip() for line in str(err).splitlines() if line.strip()]
+    return lines[0] if lines else type(err).__name__

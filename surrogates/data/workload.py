@@ -32,13 +32,11 @@ class Workload:
 
     def amount(self, features: Mapping[str, float]) -> float:
         """Return a task's amount; NaN where it is not known, or not above 0."""
-        told = prod(sum(features.get(name, nan) for name in names) for names in self.amounts)
-        return told if isfinite(told) and told > 0 else nan
+        return _above_0(prod(sum(features.get(name, nan) for name in names) for names in self.amounts))
 
     def speed_of(self, features: Mapping[str, float]) -> float:
         """Return a machine's speed; NaN where it is not known, or not above 0."""
-        told = nan if self.speed is None else features.get(self.speed, nan)
-        return told if isfinite(told) and told > 0 else nan
+        return _above_0(nan if self.speed is None else features.get(self.speed, nan))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +86,10 @@ class Workloads:
             amount=_over(self.declared.amount(features), self.amounts),
             speed=1.0 if 1 / _SAME_MACHINE <= speed <= _SAME_MACHINE else speed,
         )
+
+
+def _above_0(told: float) -> float:
+    return told if isfinite(told) and told > 0 else nan
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:

@@ -190,12 +190,14 @@ class Question:
     def _beyond_notes(self) -> list[str]:
         """Say where seconds are told beyond what was timed, if that makes much of a difference."""
         notes, declared = [], self._learned.meta.workload
-        if declared is not None and _matters(self._beyond.amount):
+        if declared is None:
+            return []
+        if _matters(self._beyond.amount):
             notes.append(
                 f"an epoch has {self._beyond.amount:.2g} times as much to train on as that of the "
                 f"nearest past task ({declared.terms}): seconds are told in proportion"
             )
-        if declared is not None and _matters(self._beyond.speed):
+        if _matters(self._beyond.speed):
             notes.append(
                 f"the machine that measured the task is {self._beyond.speed:.2g} times as fast as those that "
                 f"the past tasks were timed on ({declared.speed}): seconds are told in proportion"
@@ -204,7 +206,8 @@ class Question:
 
 
 def _matters(factor: float) -> bool:
-    return not math.isnan(factor) and not 1 / _MUCH <= factor <= _MUCH
+    """Return whether a factor is far from 1; False where it is not known (NaN)."""
+    return factor < 1 / _MUCH or factor > _MUCH
 
 
 def _too_small(budget_s: float, least: float) -> list[str]:

@@ -60,22 +60,19 @@ def measuring_aside(
         ``InputError`` where the task or the base model can't be used, ``MeasuringFailedError`` where the
         process died.
     """
-    process = standby or Standby(MODULE)
+    with standby or Standby(MODULE) as process:
 
-    def wait() -> dict[str, float]:
-        answered = process.answer()
-        if answered is None:
-            raise MeasuringFailedError(task_source, *process.last_words())
-        if "problems" in answered:
-            raise InputError(*answered["problems"])
-        features: dict[str, float] = answered["features"]
-        return features
+        def wait() -> dict[str, float]:
+            answered = process.answer()
+            if answered is None:
+                raise MeasuringFailedError(task_source, *process.last_words())
+            if "problems" in answered:
+                raise InputError(*answered["problems"])
+            features: dict[str, float] = answered["features"]
+            return features
 
-    try:
         process.ask({"task_source": task_source, "base_model": base_model, "settings": asdict(settings)})
         yield wait
-    finally:
-        process.end()
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:

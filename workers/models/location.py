@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.contracts import InputError
+from orchestrator.contracts import InputError, first_line
 
 EMBEDDED = "tiny-phi3"
 """Name of the model that ships with the project."""
@@ -163,10 +163,9 @@ def _resolve_commit(base_model: str, repository: str, revision: str) -> str:
     try:
         found = HfApi().model_info(repository, revision=revision)
     except Exception as error:  # the transports behind it (requests, httpx) have no common root
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"base model {base_model!r} is neither a folder here nor in the Hugging Face cache, and the hub "
-            f"gave no answer for it ({first_line}); check the id and revision, or download it first"
+            f"gave no answer for it ({first_line(error)}); check the id and revision, or download it first"
         ) from error
     if found.sha is None:
         raise InputError(f"base model {base_model!r}: the hub names no commit for revision {revision!r}")

@@ -1,6 +1,7 @@
 """Where downloads and measurements are kept, and whether the model hub is asked at all."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from cluster.doctor import Finding, Status
@@ -44,9 +45,7 @@ def own_cache_found() -> Finding:
 
 def _not_vital(found: Finding) -> Finding:
     """Return what holds of a folder without which sweeps can run."""
-    if found.status is Status.FAILED:
-        return Finding(found.name, Status.WARNING, found.found, found.advice)
-    return found
+    return replace(found, status=Status.WARNING) if found.status is Status.FAILED else found
 
 
 def _hub_folder(environment: Mapping[str, str], home: Path) -> Path:

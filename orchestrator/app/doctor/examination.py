@@ -4,7 +4,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -70,7 +70,8 @@ def examine(*, root: Path | None = None, address: str | None = None) -> Diagnosi
     Returns:
         The findings.
     """
-    with _begun(_TORCH_PROBE) as torch_probe, _begun_for(address) as cluster_probe:
+    asks_cluster = nullcontext() if address is None else Standby(_CLUSTER_PROBE)
+    with Standby(_TORCH_PROBE) as torch_probe, asks_cluster as cluster_probe:
         torch_probe.ask({})
         return Diagnosis(tuple(_findings(root, address, torch_probe, cluster_probe)))
 
@@ -140,21 +141,3 @@ def _end_of(probe: Standby, waited_s: float) -> str:
 def _told(finding: Finding) -> str:
     text = escape(finding.found)
     return f"{text}\n[bold]→ {escape(finding.advice)}[/]" if finding.advice else text
-
-
-@contextmanager
-def _begun(module: str) -> Iterator[Standby]:
-    probe = Standby(module)
-    try:
-        yield probe
-    finally:
-        probe.end()
-
-
-@contextmanager
-def _begun_for(address: str | None) -> Iterator[Standby | None]:
-    if address is None:
-        yield None
-        return
-    with _begun(_CLUSTER_PROBE) as probe:
-        yield probe

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from orchestrator.contracts import first_line
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceFacts:
@@ -60,7 +62,7 @@ def ask() -> TorchFacts:
             torch.cuda.current_device()  # says why, where CUDA can't be used
             devices = tuple(_device(number) for number in range(torch.cuda.device_count()))
         except (RuntimeError, AssertionError) as err:
-            trouble = _first_line(err)
+            trouble = first_line(err)
     version, quantisation_trouble = _quantisation("cuda" if devices else "cpu")
     return TorchFacts(
         version=torch.__version__,
@@ -83,7 +85,7 @@ def _device(number: int) -> DeviceFacts:
         if (found := float((ones @ ones).sum())) != 64.0**3:
             trouble = f"a product of ones came to {found:g} instead of {64**3}"
     except RuntimeError as err:
-        trouble = _first_line(err)
+        trouble = first_line(err)
     return DeviceFacts(
         name=properties.name,
         total_bytes=properties.total_memory,
@@ -111,12 +113,8 @@ def _quantisation(device: str) -> tuple[str | None, str | None]:
         if not torch.allclose(coarse, weights, atol=0.2):
             return version("bitsandbytes"), "nf4 weights come back as others"
     except (ImportError, OSError, RuntimeError, AttributeError, NotImplementedError) as err:
-        return version("bitsandbytes"), _first_line(err)
+        return version("bitsandbytes"), first_line(err)
     return version("bitsandbytes"), None
-
-
-def _first_line(err: BaseException) -> str:
-    return next((line.strip() for line in str(err).splitlines() if line.strip()), type(err).__name__)
 
 
 def main() -> None:
